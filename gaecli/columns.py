@@ -30,6 +30,7 @@ from gaecli.names import (
 from gaecli.records import dataclass
 from gaecli.setting_fields import ROLES
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 from gaecli.summary import RoleReason
 
 #: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.
@@ -380,11 +381,19 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
         if role in _OPTIONAL and role not in roles.explicit and info.unusable != TWO_COLUMNS:
             checked = checked.without(role) if info.kind == "null" else checked.passing_over(role, reason)
             continue
+        other = f"{'write it as booleans, or ' if is_flag else ''}name another column with `{flag_of(role)}`"
+        fields = _numbers_in(file, name) if role == "reward" else ()
         raise DataError(
             f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {reason}",
-            hint=f"{'write it as booleans, or ' if is_flag else ''}name another column with `{flag_of(role)}`",
+            hint=f"name a field of it: `{flag_of(role)} {fields[0]}`" if fields else other,
         )
     return checked
+
+
+def _numbers_in(file: RolloutFile, name: str) -> Sequence[str]:
+    from gaecli.likely_names import score_fields
+
+    return [word(field) for field in score_fields(file, name)]
 
 
 def _missing(file: RolloutFile, settings: Settings, role: str) -> UsageError:

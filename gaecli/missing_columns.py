@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.formats.base import RolloutFile
+from gaecli.likely_names import likely_scores
 from gaecli.names import ALIASES
 from gaecli.shell_words import word
 
@@ -47,6 +48,8 @@ def missing_role(
     """
     numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
     near = _nearest(role, [name for name in numbers if name not in named.values()])
+    if near is None and role == "reward" and kind.is_scored:
+        near = next((name for name in likely_scores(file) if name not in named.values()), None)
     elsewhere = next((other for other, name in named.items() if name in ALIASES[role]), None)
     if elsewhere is not None:
         other_flag = f"--{elsewhere.replace('_', '-')}-column"

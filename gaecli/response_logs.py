@@ -15,8 +15,16 @@ from gaecli.formats.base import Column, ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.demands import likely_flags
 from gaecli.layouts.tokens import names_tokens
+from gaecli.likely_names import (
+    RESPONSE_WORDS,
+    likely_group,
+    likely_scores,
+    likely_training_step,
+    names_in,
+    says_anything,
+)
 from gaecli.missing_columns import MissingRoleError
-from gaecli.names import GROUP_NAMES, RESULT_NAMES, words_of
+from gaecli.names import RESULT_NAMES, words_of
 from gaecli.records import dataclass
 from gaecli.response_log_kinds import RESPONSE_LOGS, ResponseLogKind
 from gaecli.settings import Settings
@@ -25,13 +33,9 @@ from gaecli.shell_words import file_word, word
 #: Under another name than what the library wrote.
 _OWN_ADVANTAGE = "{estimator}_advantage"
 _ROWS_OF_WEIGHTS = 1 << 16
-#: Lists of texts by such a name are several responses; others may be the tokens of one.
-_RESPONSE_WORDS = "response responses completion completions answer answers output outputs sample samples"
-_RESPONSES = frozenset(_RESPONSE_WORDS.split())
 _WEIGHTS_DIFFER = "the `weight` beside a score changes from row to row, and is not applied"
 #: More reward columns than these are counted.
 _MOST_NAMED = 6
-_SCORE_NAMES = ("reward", "score", "rewards", "scores", "token_level_rewards", "token_level_scores")
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ class ResponseLogError(UsageError):
     def hint_of(self, command: str, more: Sequence[str] = ()) -> str:
         if self.lead is None:
             return self.log.hint(self.path, command, more)
-        return f"{self.lead} `{self.log.command(self.path, command, more)}`"
+        return f"{self.lead} {self.log.hint(self.path, command, more)}"
 
     def of_command(self, command: str, more: Sequence[str] = ()) -> UsageError:
         """As the command tells it that was typed, with what it was told beside the file."""
@@ -170,18 +174,14 @@ def likely(file: RolloutFile) -> ResponseLog | None:
     known = recognise(file)
     if known is not None or file.structure != "table":
         return known
-    there = {name.lower(): name for name in _names(file)}
-    group = next(
-        (there[name] for name in GROUP_NAMES if name in there and _says(file.find(there[name]))), None
-    )
-    score = next((there[name] for name in _SCORE_NAMES if name in there), None)
-    info = None if score is None else file.find(score)
-    if group is None or info is None or info.unusable or info.kind not in ("float", "int", "bool"):
+    group, rewards = likely_group(file), likely_scores(file)
+    if group is None or not rewards:
         return None
     advantage = next((name for name in ("advantage", "advantages") if name in file.columns), None)
-    names = (there["step"], group) if "step" in there and "id" not in group else (group,)
-    layout = _layout(file, (info.name,), names, advantage)
-    return ResponseLog("a log of responses", "", (info.name,), names, "grpo", "exact", advantage, layout)
+    step = None if "id" in group else likely_training_step(file)
+    names = (group,) if step is None else (step, group)
+    layout = _layout(file, rewards, names, advantage)
+    return ResponseLog("a log of responses", "", rewards, names, "grpo", "exact", advantage, layout)
 
 
 def as_asked(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError:
@@ -218,11 +218,6 @@ def _is(file: RolloutFile, kind: ResponseLogKind) -> bool:
     return all(file.find(name) is not None for name in kind.others)
 
 
-def _says(info: ColumnInfo | None) -> bool:
-    """Not null throughout."""
-    return info is not None and info.kind != "null"
-
-
 def _is_text(info: ColumnInfo) -> bool:
     """Or messages of a chat."""
     return info.kind in ("id", "null") or info.has_whole_cells
@@ -231,7 +226,7 @@ def _is_text(info: ColumnInfo) -> bool:
 def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
     has_advantage = kind.advantage is not None and file.find(kind.advantage) is not None
     rewards = tuple(_rewards(file, kind))
-    found = [[name for name in names.split(" or ") if _says(file.find(name))] for names in kind.group]
+    found = [[name for name in names.split(" or ") if says_anything(file.find(name))] for names in kind.group]
     group = tuple(names[0] for names in found if names)
     weights = _weights(file, rewards)
     return ResponseLog(
@@ -289,7 +284,7 @@ def _layout(
         if any(_is_list(file.find(name)) for name in group):
             return None
         texts = [info for info in file.columns.values() if info.is_list and info.kind == "id"]
-        return "responses" if any(_RESPONSES & set(words_of(info.name)) for info in texts) else "nested"
+        return "responses" if any(RESPONSE_WORDS & set(words_of(info.name)) for info in texts) else "nested"
     is_of_responses = advantage is not None and not _is_list(file.find(advantage)) and names_tokens(file)
     return "responses" if is_of_responses or likely_flags(file) else None
 
@@ -300,7 +295,7 @@ def _is_list(info: ColumnInfo | None) -> bool:
 
 def _rewards(file: RolloutFile, kind: ResponseLogKind) -> Sequence[str]:
     for form in kind.rewards:
-        found = [name for name in _names(file) if _has_form(name, form) and _is_number(file.find(name))]
+        found = [name for name in names_in(file) if _has_form(name, form) and _is_number(file.find(name))]
         if found:
             return found
     if kind.rewards:
@@ -314,10 +309,6 @@ def _rewards(file: RolloutFile, kind: ResponseLogKind) -> Sequence[str]:
         *own_columns(file.provenance),
     }
     return [name for name, info in file.columns.items() if name not in known and _is_number(info)]
-
-
-def _names(file: RolloutFile) -> Sequence[str]:
-    return list(dict.fromkeys([*file.columns, *file.inner_fields()]))
 
 
 def _has_form(name: str, form: str) -> bool:

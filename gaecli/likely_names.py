@@ -1,0 +1,106 @@
+"""What columns of responses are probably for, by words in their names: suggested, and nothing is computed by it."""
+
+from __future__ import annotations
+
+from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.names import GROUP_NAMES, RESULT_NAMES, words_of
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+#: Texts, or lists of texts, by such names are responses.
+RESPONSE_WORDS = _words(
+    "response responses completion completions answer answers output outputs generation generations sample samples"
+)
+_GROUP_WORDS = _words("group prompt prompts question problem query instruction task example uid")
+_TRAINING_STEPS = (
+    "step",
+    "global_step",
+    "training_step",
+    "train_step",
+    "gen_step",
+    "rollout_step",
+    "iteration",
+)
+_SCORE_NAMES = ("reward", "score", "rewards", "scores", "token_level_rewards", "token_level_scores")
+_SCORE_WORDS = _words("reward rewards score scores")
+_SUM_WORDS = _words("total sum final overall combined")
+_RIGHT_WORDS = _words("correct correctness accuracy acc pass passed solved success verified")
+#: What is said about prompts or scores beside them.
+_ABOUT_WORDS = _words(
+    "advantage advantages return returns baseline mean std avg min max length len num number count tokens mask "
+    "weight time chosen rejected next"
+)
+
+
+def likely_group(file: RolloutFile) -> str | None:
+    """The column that is equal for responses to one prompt."""
+    there = {name.lower(): name for name in names_in(file)}
+    known = [there[name] for name in GROUP_NAMES if name in there]
+    found = next((name for name in known if says_anything(file.find(name))), None)
+    if found is not None or not _has_responses(file):
+        return found
+    wanted = [name for name in file.columns if _is_about(name, _GROUP_WORDS)]
+    return next((name for name in wanted if _tells_groups(file.columns[name])), None)
+
+
+def likely_training_step(file: RolloutFile) -> str | None:
+    """The column that says which policy the responses are of: those of two are not compared."""
+    there = {name.lower(): name for name in file.columns}
+    return next((there[name] for name in _TRAINING_STEPS if name in there), None)
+
+
+def likely_scores(file: RolloutFile) -> tuple[str, ...]:
+    """The columns or fields that are, or sum to, the reward of a response."""
+    there = {name.lower(): name for name in names_in(file)}
+    known = next((there[name] for name in _SCORE_NAMES if name in there), None)
+    if known is not None and is_score(file.find(known)):
+        return (known,)
+    fields = () if known is None else score_fields(file, known)
+    return fields or (_likely_by_words(file) if _has_responses(file) else ())
+
+
+def _likely_by_words(file: RolloutFile) -> tuple[str, ...]:
+    usable = [name for name, info in file.columns.items() if is_score(info) and name not in RESULT_NAMES]
+    scores = [name for name in usable if _is_about(name, _SCORE_WORDS)]
+    sums = [name for name in scores if _SUM_WORDS & set(words_of(name))]
+    right = [name for name in usable if _is_about(name, _RIGHT_WORDS)]
+    return tuple(sums[:1] or scores or right[:1])
+
+
+def score_fields(file: RolloutFile, name: str) -> tuple[str, ...]:
+    """Numbers directly within a struct."""
+    inner = [field for field in file.inner_fields() if field.rpartition(".")[0] == name]
+    return tuple(field for field in inner if is_score(file.find(field)))
+
+
+def is_score(info: ColumnInfo | None) -> bool:
+    return info is not None and info.unusable is None and info.kind in ("float", "int", "bool")
+
+
+def names_in(file: RolloutFile) -> list[str]:
+    """Columns, and fields within them."""
+    return list(dict.fromkeys([*file.columns, *file.inner_fields()]))
+
+
+def _is_about(name: str, words: frozenset[str]) -> bool:
+    found = set(words_of(name))
+    return bool(found & words) and not found & _ABOUT_WORDS
+
+
+def _has_responses(file: RolloutFile) -> bool:
+    return any(
+        (info.kind == "id" or info.has_whole_cells) and RESPONSE_WORDS & set(words_of(name))
+        for name, info in file.columns.items()
+    )
+
+
+def _tells_groups(info: ColumnInfo) -> bool:
+    return not info.is_list and info.unusable is None and info.kind in ("id", "int")
+
+
+def says_anything(info: ColumnInfo | None) -> bool:
+    """Not null throughout."""
+    return info is not None and info.kind != "null"
