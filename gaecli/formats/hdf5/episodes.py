@@ -6,11 +6,8 @@ copy, so that everything else in the file stays as it is.
 
 from __future__ import annotations
 
-import contextlib
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +17,34 @@ from gaecli.array_types import Array
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import (
     NO_REMARKS,
-    NO_ROLES,
     Column,
     ColumnInfo,
-    ListedColumns,
     OutputColumn,
     Structure,
     Unit,
     WritePlan,
 )
 from gaecli.formats.hdf5.chunks import check_chunks
+from gaecli.formats.hdf5.file import Hdf5Copy, Hdf5File
 from gaecli.formats.hdf5.objects import (
-    DAMAGE,
-    PROVENANCE_ATTRIBUTE,
-    as_attribute,
-    column_digests,
     info_of,
     is_dataset,
     items,
     member,
-    opened,
-    payload_digest,
     reading,
     storable,
     stored_provenance,
     told_of,
     why_unusable,
 )
-from gaecli.formats.own_columns import fingerprint, signature
-from gaecli.formats.stored import parse_document
 
 _EPISODE = re.compile(r"(?P<name>episode|demo|traj|trajectory)_?(?P<number>\d+)")
 
 
-class Hdf5Input(ListedColumns):
+class Hdf5Input(Hdf5File):
     """One HDF5 file, opened by the names and shapes of what is in its episodes."""
 
-    format_name = "hdf5"
     structure: Structure = "episodes"
-    row_group_rows = None
-    known_roles = NO_ROLES
     remarks = NO_REMARKS
 
     def __init__(self, path: Path) -> None:
@@ -67,29 +52,13 @@ class Hdf5Input(ListedColumns):
         with reading(path) as file:
             status = path.stat()
             self.groups = episode_groups(file, path)
-            self._provenance = stored_provenance(file)
+            self.stored = stored_provenance(file)
             found = [(name, item) for name, item in items(file[self.groups[0]]) if is_dataset(item)]
             #: Where each stands in an episode: a dot may be of a path, or of the name itself.
             self._places = {name.replace("/", "."): name for name, _ in found}
             self.columns: Mapping[str, ColumnInfo] = _columns(dict(found), len(self.groups))
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         self.num_rows = len(self.groups)
-
-    @cached_property
-    def provenance(self) -> dict[str, Any] | None:
-        return parse_document(self._provenance)
-
-    def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return fingerprint(self, own_columns)
-
-    def digests(self, names: Sequence[str]) -> dict[str, str]:
-        with reading(self.path) as file:
-            return column_digests(file, self.groups, names)
-
-    def payload(self, own_columns: Sequence[str]) -> str:
-        """Of all names, shapes, attributes and cells but gaecli's."""
-        with reading(self.path) as file:
-            return payload_digest(file, {f"{group}/{name}" for group in self.groups for name in own_columns})
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """Episodes of at most so many steps together; a longer one alone."""
@@ -136,27 +105,12 @@ class Hdf5Input(ListedColumns):
     def read_whole(self, name: str) -> Column:
         return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]
 
-    def planned_method(
-        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
-    ) -> str:
-        return Hdf5Output.method
-
     def writer(self, temporary: Path, plan: WritePlan) -> Hdf5Output:
         return Hdf5Output(self, temporary, plan)
 
 
-class Hdf5Output:
-    """A copy of the file with new datasets in each episode."""
-
-    method = "copy: datasets added"
-
-    def __init__(self, source: Hdf5Input, temporary: Path, plan: WritePlan) -> None:
-        self._source = source
-        self._temporary = temporary
-        self._plan = plan
-        self._replaced = {*plan.own_columns, *plan.drop_columns, *plan.new_columns}
-        self._file: Any = None
-        self._row = 0
+class Hdf5Output(Hdf5Copy[Hdf5Input]):
+    """New datasets in each episode."""
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         with told_of(self._source.path):
@@ -170,35 +124,10 @@ class Hdf5Output:
                     group.create_dataset(name, data=array)
                 self._row += 1
 
-    def _copy(self) -> Any:
-        """The copy, made before the first rows are written to it."""
-        if self._file is None:
-            shutil.copyfile(self._source.path, self._temporary)
-            self._file = opened(self._temporary, "r+")
-        return self._file
-
-    def finish(self, provenance: dict[str, Any] | None) -> None:
-        if provenance is None:
-            with told_of(self._source.path):
-                file = self._copy()
-                for name in self._source.groups:
-                    for own in self._replaced & set(file[name]):
-                        del file[name][own]
-                file.attrs.pop(PROVENANCE_ATTRIBUTE, None)
-                file.close()
-            return
-        with told_of(self._source.path):
-            written = column_digests(self._copy(), self._source.groups, list(self._plan.new_columns))
-        document = {**provenance, **signature(self._source, self._plan, written)}
-        with told_of(self._source.path):
-            self._file.attrs[PROVENANCE_ATTRIBUTE] = as_attribute(document)
-            self._file.close()
-
-    def abort(self) -> None:
-        if self._file is not None:
-            with contextlib.suppress(*DAMAGE):
-                self._file.close()
-        self._temporary.unlink(missing_ok=True)
+    def _strip(self, file: Any) -> None:
+        for name in self._source.groups:
+            for own in self._replaced & set(file[name]):
+                del file[name][own]
 
 
 def _episodes(column: OutputColumn) -> list[Array]:

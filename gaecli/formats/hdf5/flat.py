@@ -7,11 +7,8 @@ itself decides which rows there are and which is the first, and is told.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +16,20 @@ import numpy as np
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import (
-    NO_ROLES,
     Column,
     ColumnInfo,
-    ListedColumns,
     OutputColumn,
     Structure,
     Unit,
     WritePlan,
 )
 from gaecli.formats.hdf5.chunks import check_chunks
+from gaecli.formats.hdf5.file import Hdf5Copy, Hdf5File
 from gaecli.formats.hdf5.objects import (
-    DAMAGE,
-    PROVENANCE_ATTRIBUTE,
-    as_attribute,
-    column_digests,
     info_of,
     is_dataset,
     items,
     member,
-    opened,
-    payload_digest,
     reading,
     storable,
     stored_provenance,
@@ -47,8 +37,6 @@ from gaecli.formats.hdf5.objects import (
 )
 from gaecli.formats.hdf5.rings import Ring, ring_of
 from gaecli.formats.hdf5.texts import coded
-from gaecli.formats.own_columns import fingerprint, signature
-from gaecli.formats.stored import parse_document
 
 #: Where arrays stand: at the top, or where Tianshou keeps those of a buffer.
 _CONTAINERS = ("_meta", "")
@@ -75,17 +63,15 @@ def _num_rows(group: Any) -> int | None:
     return max(lengths, key=lambda length: (lengths[length], length))
 
 
-class FlatHdf5Input(ListedColumns):
+class FlatHdf5Input(Hdf5File):
     """One flat HDF5 file. Row 0 is the first step in time."""
 
-    format_name = "hdf5"
     structure: Structure = "table"
-    row_group_rows = None
-    known_roles = NO_ROLES
 
     def __init__(self, path: Path, container: str) -> None:
         self.path = path
         self.container = container
+        self.groups = (container,)
         with reading(path) as file:
             status = path.stat()
             group = member(file, container)
@@ -93,7 +79,7 @@ class FlatHdf5Input(ListedColumns):
             assert num_rows is not None
             self.ring: Ring = ring_of(file, num_rows, path)
             self.num_rows = self.ring.num_rows
-            self._provenance = stored_provenance(file)
+            self.stored = stored_provenance(file)
             found = {name.replace("/", "."): (name, item) for name, item in _arrays(group, num_rows)}
             #: Where each stands: a dot may be of a path, or of the name itself.
             self._places = {dotted: name for dotted, (name, _) in found.items()}
@@ -106,22 +92,6 @@ class FlatHdf5Input(ListedColumns):
             )
         self.remarks = self.ring.remarks
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
-
-    @cached_property
-    def provenance(self) -> dict[str, Any] | None:
-        return parse_document(self._provenance)
-
-    def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return fingerprint(self, own_columns)
-
-    def digests(self, names: Sequence[str]) -> dict[str, str]:
-        with reading(self.path) as file:
-            return column_digests(file, [self.container], names)
-
-    def payload(self, own_columns: Sequence[str]) -> str:
-        """Of all names, shapes, attributes and stored cells but gaecli's."""
-        with reading(self.path) as file:
-            return payload_digest(file, {f"{self.container}/{name}".strip("/") for name in own_columns})
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         return [Unit(0, self.num_rows)]
@@ -157,26 +127,12 @@ class FlatHdf5Input(ListedColumns):
         with reading(self.path) as file:
             return self._column(member(file, self.container), name, 0, self.num_rows)
 
-    def planned_method(
-        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
-    ) -> str:
-        return FlatHdf5Output.method
-
     def writer(self, temporary: Path, plan: WritePlan) -> FlatHdf5Output:
         return FlatHdf5Output(self, temporary, plan)
 
 
-class FlatHdf5Output:
-    """A copy of the file with new datasets beside the others; rows that hold no step have what stands for null."""
-
-    method = "copy: datasets added"
-
-    def __init__(self, source: FlatHdf5Input, temporary: Path, plan: WritePlan) -> None:
-        self._source = source
-        self._temporary = temporary
-        self._plan = plan
-        self._file: Any = None
-        self._row = 0
+class FlatHdf5Output(Hdf5Copy[FlatHdf5Input]):
+    """New datasets beside the others; rows that hold no step have what stands for null."""
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         with told_of(self._source.path):
@@ -189,43 +145,19 @@ class FlatHdf5Output:
                     at += length
             self._row += len(values)
 
-    def _copy(self) -> Any:
-        """The copy, made before the first rows are written to it, with new datasets that hold nothing yet."""
-        if self._file is None:
-            shutil.copyfile(self._source.path, self._temporary)
-            self._file = opened(self._temporary, "r+")
-            group = member(self._file, self._source.container)
-            plan = self._plan
-            for name in {*plan.own_columns, *plan.drop_columns, *plan.new_columns} & set(group):
-                del group[name]
-            for name, dtype in plan.new_columns.items():
-                # What a row without a step holds.
-                nothing = storable(OutputColumn(np.zeros(1, dtype), np.ones(1, np.bool_)).without_nulls())
-                dataset = group.create_dataset(
-                    name, shape=(self._source.ring.capacity,), dtype=nothing.dtype, fillvalue=nothing[0]
-                )
-                if self._source.is_typed:
-                    dataset.attrs[_TYPE_ATTRIBUTE] = _ARRAY
-        return self._file
-
-    def finish(self, provenance: dict[str, Any] | None) -> None:
-        if provenance is None:
-            with told_of(self._source.path):
-                self._copy().attrs.pop(PROVENANCE_ATTRIBUTE, None)
-                self._file.close()
-            return
-        with told_of(self._source.path):
-            written = column_digests(self._copy(), [self._source.container], list(self._plan.new_columns))
-        document = {**provenance, **signature(self._source, self._plan, written)}
-        with told_of(self._source.path):
-            self._file.attrs[PROVENANCE_ATTRIBUTE] = as_attribute(document)
-            self._file.close()
-
-    def abort(self) -> None:
-        if self._file is not None:
-            with contextlib.suppress(*DAMAGE):
-                self._file.close()
-        self._temporary.unlink(missing_ok=True)
+    def _begin(self, file: Any) -> None:
+        """New datasets that hold nothing yet, in the place of those that were there."""
+        group = member(file, self._source.container)
+        for name in self._replaced & set(group):
+            del group[name]
+        for name, dtype in self._plan.new_columns.items():
+            # What a row without a step holds.
+            nothing = storable(OutputColumn(np.zeros(1, dtype), np.ones(1, np.bool_)).without_nulls())
+            dataset = group.create_dataset(
+                name, shape=(self._source.ring.capacity,), dtype=nothing.dtype, fillvalue=nothing[0]
+            )
+            if self._source.is_typed:
+                dataset.attrs[_TYPE_ATTRIBUTE] = _ARRAY
 
 
 def _arrays(group: Any, capacity: int) -> Iterator[tuple[str, Any]]:
