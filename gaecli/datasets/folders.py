@@ -45,18 +45,18 @@ def walk(
             if folder != directory and is_left_out(folder):
                 continue
             with os.scandir(folder) as entries:
-                found = [(entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries]
+                found = [(entry.name, is_folder(entry), entry.is_symlink()) for entry in entries]
         except OSError as error:
             if cannot_list is not None:
                 cannot_list(error)
             continue
-        for name, is_folder, is_link in found:
-            if is_folder and not is_hidden(name):
+        for name, is_inner, is_link in found:
+            if is_inner and not is_hidden(name):
                 (links if is_link else folders).append(folder / name)
-        yield folder, [name for name, is_folder, _ in found if not is_folder]
+        yield folder, [name for name, is_inner, _ in found if not is_inner]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link that leads to itself

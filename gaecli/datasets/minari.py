@@ -27,11 +27,21 @@ _PADDING = "(padding row)"
 
 
 @dataclass(frozen=True)
-class MinariTables(DataSet):
-    """One stream of episodes; each has an id of its own, so that none runs on into the next."""
-
+class _MinariSet(DataSet):
     is_indivisible = True
     is_copied_whole = True
+
+    @property
+    def marks(self) -> tuple[Path, ...]:
+        return (METADATA,)
+
+    def sidecar(self, stream: Sequence[Path], tag: str) -> Path:
+        return self.root / f"advantages_{tag}.parquet"
+
+
+@dataclass(frozen=True)
+class MinariTables(_MinariSet):
+    """One stream of episodes; each has an id of its own, so that none runs on into the next."""
 
     def open(self, path: Path) -> RolloutFile:
         file = open_file(path)
@@ -46,30 +56,13 @@ class MinariTables(DataSet):
         )
 
     @property
-    def marks(self) -> tuple[Path, ...]:
-        return (METADATA,)
-
-    def sidecar(self, stream: Sequence[Path], tag: str) -> Path:
-        return self.root / f"advantages_{tag}.parquet"
-
-    @property
     def sidecar_keys(self) -> tuple[str, ...]:
         return ("episode", "step")
 
 
 @dataclass(frozen=True)
-class MinariHdf5(DataSet):
+class MinariHdf5(_MinariSet):
     """All episodes are groups of one file."""
-
-    is_indivisible = True
-    is_copied_whole = True
-
-    @property
-    def marks(self) -> tuple[Path, ...]:
-        return (METADATA,)
-
-    def sidecar(self, stream: Sequence[Path], tag: str) -> Path:
-        return self.root / f"advantages_{tag}.parquet"
 
 
 def recognise(directory: Path) -> DataSet | None:

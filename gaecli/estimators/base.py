@@ -231,6 +231,38 @@ class Estimator(Protocol):
         """What the columns hold of a prepared block that nothing comes after, but for its `pieces`."""
 
 
+class ByOwn:
+    """An estimator of which everything that its class does not say is what `own` says."""
+
+    @property
+    def own(self) -> Estimator:
+        raise NotImplementedError
+
+    @property
+    def needs_trajectories(self) -> bool:
+        return self.own.needs_trajectories
+
+    def prepare(self, block: Block) -> Block:
+        return self.own.prepare(block)
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        return self.own.estimate(block, threads)
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        return self.own.borders(block, advantages)
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        return self.own.settle(block, advantages, inflow, threads)
+
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
+        return self.own.outputs(block, advantages, beyond)
+
+    def whole(self, block: Block, pieces: WholePieces | None = None, threads: int = 1) -> FinalEstimates:
+        return self.own.whole(block, pieces, threads)
+
+
 def estimate_whole(
     estimator: Estimator, block: Block, pieces: WholePieces | None = None, threads: int = 1
 ) -> FinalEstimates:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gaecli.array_types import FloatArray, IndexArray
-from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
+from gaecli.estimators.base import Beyond, Borders, ByOwn, Estimator, FinalEstimates, WholePieces
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.parts import part
@@ -48,7 +48,7 @@ class Inflow:
 
 
 @dataclass(frozen=True)
-class BatchEstimator:
+class BatchEstimator(ByOwn):
     """The estimator of `settings`, which also estimates every one of `points`: they differ in γ, λ and n."""
 
     settings: Settings
@@ -57,29 +57,8 @@ class BatchEstimator:
     launch_bytes: int = 1 << 28
 
     @property
-    def needs_trajectories(self) -> bool:
-        return self.own.needs_trajectories
-
-    @property
     def own(self) -> Estimator:
         return make_estimator(self.settings, self.device)
-
-    def prepare(self, block: Block) -> Block:
-        return self.own.prepare(block)
-
-    def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        return self.own.estimate(block, threads)
-
-    def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
-    ) -> FloatArray:
-        return self.own.settle(block, advantages, inflow, threads)
-
-    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
-        return self.own.outputs(block, advantages, beyond)
-
-    def whole(self, block: Block, pieces: WholePieces | None = None, threads: int = 1) -> FinalEstimates:
-        return self.own.whole(block, pieces, threads)
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
         own = self.own.borders(block, advantages)

@@ -12,15 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.array_types import FloatArray
-from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
+from gaecli.estimators.base import ByOwn, Estimator
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 
 @dataclass(frozen=True)
-class StreamsEstimator:
+class StreamsEstimator(ByOwn):
     """Of the first stream; the others are in `parts`, behind it, and each has a block of its own."""
 
     settings: Settings
@@ -29,30 +28,6 @@ class StreamsEstimator:
     @property
     def own(self) -> Estimator:
         return self.parts[0]
-
-    @property
-    def needs_trajectories(self) -> bool:
-        return self.own.needs_trajectories
-
-    def prepare(self, block: Block) -> Block:
-        return self.own.prepare(block)
-
-    def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        return self.own.estimate(block, threads)
-
-    def borders(self, block: Block, advantages: FloatArray) -> Borders:
-        return self.own.borders(block, advantages)
-
-    def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
-    ) -> FloatArray:
-        return self.own.settle(block, advantages, inflow, threads)
-
-    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
-        return self.own.outputs(block, advantages, beyond)
-
-    def whole(self, block: Block, pieces: WholePieces | None = None, threads: int = 1) -> FinalEstimates:
-        return self.own.whole(block, pieces, threads)
 
 
 def others_of(estimator: Estimator) -> tuple[Estimator, ...]:

@@ -23,7 +23,7 @@ from gaecli.report.statistics_table import has_statistics
 from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled
 from gaecli.settings import Settings
-from gaecli.summary import Baseline, Normalization, NormalizationGroup, Spread, Summary
+from gaecli.summary import Baseline, BootstrapCounts, Normalization, NormalizationGroup, Spread, Summary
 
 LABEL_WIDTH = len("explained variance") + 2
 GAUGE_WIDTH = 10
@@ -110,20 +110,22 @@ def explained_items(explained: float | None, spread: Spread | None, canvas: Canv
     return items
 
 
+def bootstraps(counts: BootstrapCounts) -> list[tuple[int, str, str]]:
+    """How many ends needed a value, what stood in for it, and the style in which that is shown."""
+    found = (
+        (counts.next_value, "with the next value", ""),
+        (counts.zero, "with zero", CAUTION),
+        (counts.current, "with the current value", CAUTION),
+    )
+    return [one for one in found if one[0]]
+
+
 def _bootstrapped(summary: Summary) -> list[Text]:
     """Ends of trajectories that needed a value, by what stood in for it."""
     if compares_scores(summary.settings.get("estimator")):
         return []
     counts = summary.bootstrapped
-    items = [
-        Text(f"{count:,} {words}", style)
-        for count, words, style in (
-            (counts.next_value, "with the next value", ""),
-            (counts.zero, "with zero", CAUTION),
-            (counts.current, "with the current value", CAUTION),
-        )
-        if count
-    ]
+    items = [Text(f"{count:,} {words}", style) for count, words, style in bootstraps(counts)]
     if items or not has_statistics(summary):
         return items
     totals = summary.totals

@@ -16,7 +16,7 @@ from gaecli.estimator_kinds import ESTIMATORS, FEW
 from gaecli.presets import ALL_PRESETS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.counts import all_responses, compares_scores, estimator_of, what_counts
-from gaecli.report.details import LABEL_WIDTH, as_flag, explained_items, flag_of_role
+from gaecli.report.details import LABEL_WIDTH, as_flag, bootstraps, explained_items, flag_of_role
 from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
 from gaecli.report.notes import warning_lines
@@ -335,13 +335,7 @@ def _settings_of(plan: ComputePlan, canvas: Canvas) -> list[Text]:
 def _bootstraps(plan: ComputePlan) -> Sequence[Text]:
     if compares_scores(plan.settings.get("estimator")):
         return []
-    counts = plan.bootstrapped
     return [
         Text(f"{plural(count, 'end')} bootstrapped {words}", style)
-        for count, words, style in (
-            (counts.next_value, "with the next value", ""),
-            (counts.zero, "with zero", CAUTION),
-            (counts.current, "with the current value", CAUTION),
-        )
-        if count
+        for count, words, style in bootstraps(plan.bootstrapped)
     ]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from gaecli.datasets.folders import is_folder
 from gaecli.records import dataclass
 
 _ALL_BELOW = "**"
@@ -110,20 +111,13 @@ class _Search:
                 return [
                     (entry.name, entry.is_symlink())
                     for entry in entries
-                    if not only_folders or _is_folder(entry)
+                    if not only_folders or is_folder(entry)
                 ]
         except PermissionError:
             self.closed[folder] = None
         except OSError:  # no folder
             pass
         return []
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
