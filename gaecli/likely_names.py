@@ -11,7 +11,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 #: Texts, or lists of texts, by such names are responses.
-RESPONSE_WORDS = _words(
+_RESPONSE_WORDS = _words(
     "response responses completion completions answer answers output outputs generation generations sample samples"
 )
 _GROUP_WORDS = _words("group prompt prompts question problem query instruction task example uid")
@@ -63,7 +63,7 @@ def likely_scores(file: RolloutFile) -> tuple[str, ...]:
 
 
 def _likely_by_words(file: RolloutFile) -> tuple[str, ...]:
-    usable = [name for name, info in file.columns.items() if is_score(info) and name not in RESULT_NAMES]
+    usable = [name for name in names_in(file) if is_score(file.find(name)) and name not in RESULT_NAMES]
     scores = [name for name in usable if _is_about(name, _SCORE_WORDS)]
     sums = [name for name in scores if _SUM_WORDS & set(words_of(name))]
     right = [name for name in usable if _is_about(name, _RIGHT_WORDS)]
@@ -90,11 +90,27 @@ def _is_about(name: str, words: frozenset[str]) -> bool:
     return bool(found & words) and not found & _ABOUT_WORDS
 
 
+def has_lists_of_responses(file: RolloutFile) -> bool:
+    """Whether a row is a prompt with all responses to it: lists of other texts may be the tokens of one."""
+    lists = [name for name in names_in(file) if (info := file.find(name)) is not None and info.is_list]
+    return any(_is_text(file.find(name)) and _names_responses(name) for name in lists)
+
+
 def _has_responses(file: RolloutFile) -> bool:
     return any(
-        (info.kind == "id" or info.has_whole_cells) and RESPONSE_WORDS & set(words_of(name))
+        (_is_text(info) or info.has_whole_cells) and _names_responses(name)
         for name, info in file.columns.items()
     )
+
+
+def _is_text(info: ColumnInfo | None) -> bool:
+    return info is not None and info.kind == "id"
+
+
+def _names_responses(path: str) -> bool:
+    """Or the column or struct that a field is in."""
+    words = [set(words_of(part)) for part in path.split(".")]
+    return any(found & _RESPONSE_WORDS for found in words) and not words[-1] & {"token", "tokens"}
 
 
 def _tells_groups(info: ColumnInfo) -> bool:

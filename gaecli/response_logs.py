@@ -16,7 +16,7 @@ from gaecli.formats.stored import own_columns
 from gaecli.layouts.demands import likely_flags
 from gaecli.layouts.tokens import names_tokens
 from gaecli.likely_names import (
-    RESPONSE_WORDS,
+    has_lists_of_responses,
     likely_group,
     likely_scores,
     likely_training_step,
@@ -24,7 +24,7 @@ from gaecli.likely_names import (
     says_anything,
 )
 from gaecli.missing_columns import MissingRoleError
-from gaecli.names import RESULT_NAMES, words_of
+from gaecli.names import RESULT_NAMES
 from gaecli.records import dataclass
 from gaecli.response_log_kinds import RESPONSE_LOGS, ResponseLogKind
 from gaecli.settings import Settings
@@ -283,8 +283,7 @@ def _layout(
     if any(_is_list(file.find(name)) for name in rewards):
         if any(_is_list(file.find(name)) for name in group):
             return None
-        texts = [info for info in file.columns.values() if info.is_list and info.kind == "id"]
-        return "responses" if any(RESPONSE_WORDS & set(words_of(info.name)) for info in texts) else "nested"
+        return "responses" if has_lists_of_responses(file) else "nested"
     is_of_responses = advantage is not None and not _is_list(file.find(advantage)) and names_tokens(file)
     return "responses" if is_of_responses or likely_flags(file) else None
 

@@ -36,12 +36,16 @@ def compared(scores: Sequence[float], groups: Sequence[Any]) -> list[float]:
     return found
 
 
+def items_of(cells: Sequence[Any]) -> list[float]:
+    return [item for cell in cells for item in (cell if isinstance(cell, list) else [cell])]
+
+
 def rows_of(**columns: Callable[[int], Any]) -> list[Row]:
     return [{name: cell(number) for name, cell in columns.items()} for number in range(8)]
 
 
 BOTH = [right + form for right, form in zip(RIGHT, FORMAT, strict=True)]
-TABLES: dict[str, tuple[list[Row], list[float]]] = {
+TABLES: dict[str, tuple[list[Row], Sequence[Any]]] = {
     "right or wrong": (
         rows_of(problem_id=lambda n: PROMPT[n], response=str, is_correct=lambda n: bool(RIGHT[n])),
         compared(RIGHT, PROMPT),
@@ -77,6 +81,34 @@ TABLES: dict[str, tuple[list[Row], list[float]]] = {
         ),
         compared(BOTH, PROMPT),
     ),
+    "responses in lists beside each other": (
+        [
+            {"problem": f"p{number}", "generations": ["a", "b"], "correctness": [bool(RIGHT[number]), True]}
+            for number in range(8)
+        ],
+        [compared([right, 1], [0, 0]) for right in RIGHT],
+    ),
+    "responses in a list of structs": (
+        [
+            {
+                "question": f"p{number}",
+                "samples": [
+                    {"text": "a", "is_correct": bool(RIGHT[number])},
+                    {"text": "b", "is_correct": False},
+                ],
+            }
+            for number in range(8)
+        ],
+        [compared([right, 0], [0, 0]) for right in RIGHT],
+    ),
+    "rewards of the tokens of a response": (
+        rows_of(
+            prompt=lambda n: f"p{PROMPT[n]}",
+            response_tokens=lambda n: ["a"] * (n % 3 + 1),
+            rewards=lambda n: [0.0] * (n % 3) + [float(RIGHT[n])],
+        ),
+        [[one] * (number % 3 + 1) for number, one in enumerate(compared(RIGHT, PROMPT))],
+    ),
     "prompts that come back": (
         rows_of(
             global_step=lambda n: n // 4,
@@ -101,7 +133,8 @@ def test_the_command_of_the_hint_compares_responses_to_one_prompt(
     (command,) = re.findall(r"`gae (compute [^`]*)`", refused.stderr)
     assert run_gae(*shlex.split(command)).returncode == 0
     found = [json.loads(line)["advantage"] for line in path.read_text().splitlines()]
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert items_of(found) == pytest.approx(items_of(expected), abs=1e-6)
+    assert [isinstance(one, list) for one in found] == [isinstance(one, list) for one in expected]
 
 
 @pytest.mark.parametrize(
