@@ -14,14 +14,12 @@ fails. What is copied byte by byte has to be filled whole first.
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,7 +28,8 @@ from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import LeftOut
 from gaecli.formats.parquet.copy_range import Copy, copy_range
 from gaecli.records import dataclass
-from gaecli.storage.extents import Chunks, Range, chunks_of, column_extents, merged, missing
+from gaecli.storage.extents import Range, chunks_of, column_extents
+from gaecli.storage.local_copy import LocalCopy
 from gaecli.storage.objects import ObjectInfo, ObjectStore, Upload, changed
 from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, num_copyable
 from gaecli.storage.schemes import SCHEMES, scheme_of
@@ -54,21 +53,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(eq=False)
-class _LocalCopy:
-    """An object and what is there of it."""
-
-    info: ObjectInfo
-    path: Path
-    present: list[Range] = field(default_factory=list)
-    #: Where its columns are, once that was asked for.
-    chunks: Chunks | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        return not missing([(0, self.info.size)], self.present)
-
-
 @dataclass(frozen=True)
 class RemoteName:
     """A path of a mirror, and the object of which a copy is there, if one is."""
@@ -85,7 +69,7 @@ class Mirror:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._notes = UploadNotes(root)
-        self._copies: dict[Path, _LocalCopy] = {}
+        self._copies: dict[Path, LocalCopy] = {}
         self._looked_up: set[Path] = set()
         #: What a new object takes the place of: the version that was there, or NOTHING.
         self._replaced: dict[Path, str] = {}
@@ -304,7 +288,7 @@ class Mirror:
             return
         content.replace(path)
         if path in self._copies:
-            _stamp(self._copies[path])
+            self._copies[path].stamp()
 
     def can_copy_head(self, source: Path, target: Path) -> bool:
         """The bytes that begin an object can begin another one without coming here."""
@@ -387,31 +371,12 @@ class Mirror:
         path = self.path_of(info.uri)
         if path in self._copies:
             return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                file.truncate(info.size)
-        except OSError as error:
-            raise FileError(
-                f"`{info.uri}` has no name that can be copied to a local file: {error.strerror}"
-            ) from error
-        copy = _LocalCopy(info, path)
-        _stamp(copy)
-        self._copies[path] = copy
+        self._copies[path] = LocalCopy.empty(info, path)
         if info.version:
             self._replaced[path] = info.version
 
-    def _fetch(self, copy: _LocalCopy, wanted: Sequence[Range]) -> None:
-        extents = missing(wanted, copy.present)
-        if not extents:
-            return
-        try:
-            with copy.path.open("r+b", buffering=0) as file:
-                self._store(copy.info.uri).read(copy.info, extents, file)
-        except OSError as error:
-            raise _no_room(error, copy) from error
-        copy.present = merged([*copy.present, *extents])
-        _stamp(copy)
+    def _fetch(self, copy: LocalCopy, wanted: Sequence[Range]) -> None:
+        copy.fetch(self._store(copy.info.uri), wanted)
 
     def _store(self, uri: str) -> ObjectStore:
         place = "/".join(uri.split("/", 3)[:3])
@@ -441,17 +406,3 @@ def _refuse_table(uri: str, names: Iterable[str]) -> None:
             f"`{uri}` is or belongs to a {TITLES[kind]}: those are read and written in local folders only",
             hint="copy the whole table to a local folder, or export it with its own library, and name that",
         )
-
-
-def _stamp(copy: _LocalCopy) -> None:
-    """The time of the object: more of it coming in is no change of the file."""
-    os.utime(copy.path, ns=(copy.info.modified_ns, copy.info.modified_ns))
-
-
-def _no_room(error: OSError, copy: _LocalCopy) -> FileError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FileError(
-            f"no space left in the temporary directory for a copy of `{copy.info.uri}`",
-            hint=f"set TMPDIR to a place with {copy.info.size * 2 / 1e6:,.0f} MB",
-        )
-    return FileError(f"a copy of `{copy.info.uri}` cannot be written: {error.strerror or error}")
