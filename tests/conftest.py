@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import os
 import re
 import resource
@@ -12,18 +13,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
 import covers
-import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
 from in_process import LEFT_BEHIND, SHELL_VARIABLES, can_run_here, run_here
 from warm_start import WarmProcess, WarmStart
 
 from gaecli.api import keyword_words
+from gaecli.api.keyword_words import in_keywords
 
 # Products of small matrices: a second thread waits for the first in a loop, which takes a third of the time of
 # `gae verify`, and there is a worker for each core already. Before NumPy is imported.
@@ -50,6 +52,9 @@ sys.dont_write_bytecode = False
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("numprocesses", None):  # else others run the tests
+        # Before any test of hypothesis. Not above: pytest rewrites the asserts of all its modules as well.
+        importlib.import_module("profiles")
     covers.keeps_slow = "not slow" not in config.option.markexpr
 
 
@@ -65,21 +70,27 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, object, object]:
     if not covers.keeps_slow:
         markers = metafunc.definition.own_markers
         markers[:] = map(covers.without_slow, markers)
+    result = yield
+    covers.mark_the_rest(metafunc)
+    return result
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before `-m` chooses."""
-    covers.mark_the_rest(items)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Generator[None, object, object]:
+    """What holds for all tests: no fixtures, which each of thousands would ask for."""
+    with _signals_are_not_ignored(), pytest.MonkeyPatch.context() as patch:
+        # In this process: a sync is a hundred times the work of a small run, and shows only after a power cut.
+        patch.setattr(os, "fsync", lambda handle: None)
+        return (yield)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def signals_are_not_ignored() -> Iterator[None]:
+@contextmanager
+def _signals_are_not_ignored() -> Iterator[None]:
     """Under `nohup`, or in the background of a script, children would ignore them as well.
 
     A handler, unlike SIG_IGN, is not passed on to them.
@@ -94,25 +105,13 @@ def signals_are_not_ignored() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def files_are_not_synced() -> Iterator[None]:
-    """In this process: a sync is a hundred times the work of a small run, and shows only after a power cut."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def messages_name_flags(request: pytest.FixtureRequest) -> Iterator[None]:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests call functions for what the command says, as a process costs half a second: flags stay flags in that.
 
     Marked `keywords` are tests of what the functions say.
     """
-    # A patch of its own: what a test patches by the fixture for that is to be undone before its files go.
-    with pytest.MonkeyPatch.context() as patch:
-        if request.node.get_closest_marker("keywords") is None:
-            patch.setattr(keyword_words, "in_keywords", lambda text: text)
-        yield
+    is_of_functions = item.get_closest_marker("keywords") is not None
+    keyword_words.in_keywords = in_keywords if is_of_functions else str
 
 
 @pytest.fixture

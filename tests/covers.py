@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations, product
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -57,29 +58,27 @@ def _is_slow(value: Any) -> bool:
     return any(getattr(mark, "name", None) == "slow" for mark in getattr(value, "marks", ()))
 
 
-def mark_the_rest(items: Iterable[pytest.Item]) -> None:
-    """As `slow`, of tests that are marked `pairs` or `turns`."""
-    grids: dict[tuple[str, int], list[pytest.Function]] = {}
-    for item in items:
-        number = 2 if item.get_closest_marker("pairs") else 1 if item.get_closest_marker("turns") else 0
-        if number and isinstance(item, pytest.Function) and not item.get_closest_marker("slow"):
-            grids.setdefault((item.nodeid.partition("[")[0], number), []).append(item)
-    for (_, number), tests in grids.items():
-        points = _points(tests)
-        kept = _cover(points, number)
-        for test, point in zip(tests, points, strict=True):
-            if point not in kept:
-                test.add_marker(pytest.mark.slow)
+def mark_the_rest(metafunc: pytest.Metafunc) -> None:
+    """As `slow`, of a test that is marked `pairs` or `turns`; where that is not run, it is not made."""
+    marks = set(map(attrgetter("name"), metafunc.definition.iter_markers()))
+    number = 2 if "pairs" in marks else 1 if "turns" in marks else 0
+    if not number or "slow" in marks:
+        return
+    calls = [call for call in metafunc._calls if not _is_slow(call)]
+    points = _points(calls)
+    kept = _cover(points, number)
+    for call, point in zip(calls, points, strict=True):
+        if point not in kept:
+            call.marks.append(pytest.mark.slow.mark)
+    if kept and not keeps_slow:
+        metafunc._calls[:] = [call for call in metafunc._calls if not _is_slow(call)]
 
 
-def _points(tests: Sequence[pytest.Function]) -> list[Point]:
+def _points(calls: Sequence[Any]) -> list[Point]:
     """Each `parametrize`, or fixture that has parameters, is an axis, and gives an id to each of its values."""
-    axes = list(zip(*(test.callspec._idlist for test in tests), strict=True))
+    axes = list(zip(*(call._idlist for call in calls), strict=True))
     numbers = [{name: number for number, name in enumerate(dict.fromkeys(axis))} for axis in axes]
-    return [
-        tuple((axis, numbers[axis][name]) for axis, name in enumerate(test.callspec._idlist))
-        for test in tests
-    ]
+    return [tuple((axis, numbers[axis][name]) for axis, name in enumerate(call._idlist)) for call in calls]
 
 
 def _cover(grid: Sequence[Point], number: int) -> set[Point]:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # The same examples in every run and on every machine; `HYPOTHESIS_PROFILE=thorough pytest` tries more of those that
 # cost something, and `explore` looks for new ones.
@@ -15,6 +16,10 @@ settings.register_profile("thorough", derandomize=True, deadline=None, print_blo
 settings.register_profile("explore", deadline=None, max_examples=1000)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 settings.load_profile(PROFILE)
+if PROFILE == "ci":
+    # Else some of what it draws are numbers of the sources of all modules that were imported until then: other
+    # examples after any change, and in each order of tests. To look for them takes a second in every worker.
+    providers._get_local_constants = lambda: providers._local_constants
 
 _SHARE = {"ci": 0.15, "explore": 25}.get(PROFILE, 1)
 
