@@ -299,8 +299,9 @@ def import_all() -> None:
         if not name.startswith(LEFT_OUT) and not name.endswith("__main__"):  # that is the run itself
             with contextlib.suppress(ImportError):  # of an extra
                 importlib.import_module(name)
-    from gaecli.cli import typer_classes
+    from gaecli.cli import main, typer_classes
 
+    main._command()
     for name in typer_classes.COMMANDS:
         typer_classes._loaded(name)
 

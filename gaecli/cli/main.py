@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import warnings
-from typing import Annotated, NoReturn
+from functools import cache
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -69,7 +70,7 @@ def run() -> NoReturn:
 
 def _exit_code() -> int:
     try:
-        app()
+        _command()()
         code = 0
     except SystemExit as stop:
         code = _code_of(stop)
@@ -87,6 +88,12 @@ def _exit_code() -> int:
             code = error.exit_code
             _print(error)
     return code
+
+
+@cache
+def _command() -> Any:
+    """What `app()` puts together each time: a process of tests runs thousands of commands."""
+    return typer.main.get_command(app)
 
 
 def _print(error: GaeError) -> None:

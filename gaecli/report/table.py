@@ -47,9 +47,12 @@ def summary_lines(summary: Summary, canvas: Canvas) -> list[Text]:
 
 
 def print_lines(lines: Iterable[Text], console: Console) -> None:
-    """Lines are already as wide as they should be; the console must not fold them once more."""
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    """Lines are already as wide as they should be; the console must not fold them once more.
+
+    All in one go: what a console looks up for each print takes as long as a line.
+    """
+    if lines := list(lines):
+        console.print(*lines, sep="\n", soft_wrap=True, markup=False, highlight=False)
 
 
 def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:

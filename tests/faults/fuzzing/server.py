@@ -30,7 +30,6 @@ from random import Random
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import typer.main
 import warm_start
 from faults.fuzzing import arrow, delimited, hdf5, json_lines, npz, oracle, parquet, seeds, torch_files
 
@@ -81,8 +80,6 @@ class Ended(NamedTuple):
 def main(format_names: str, seed: int, count: int, first: int = 0) -> None:
     faulthandler.disable()
     warm_start.import_all()
-    # Typer takes as long to build its commands as they take to run.
-    gaecli.cli.main.app = typer.main.get_command(gaecli.cli.main.app)
     gc.freeze()
     numbers = range(first, first + count)
     print(json.dumps({name: _found(name, seed, numbers) for name in format_names.split(",")}))
