@@ -13,17 +13,18 @@ import os
 import shutil
 import socket
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from storage.loopback import Loopback
 
 BUCKET = "rollouts"
 #: Of Azurite: published with it, and good for nothing else.
@@ -39,35 +40,6 @@ class Request:
     status: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
-
-
-@dataclass
-class Proxy:
-    """Passes requests on. `fault` sees every one first; a status that it returns is the answer."""
-
-    port: int = 0
-    fault: Callable[[Request], int | None] | None = None
-    requests: list[Request] = field(default_factory=list)
-
-    def __enter__(self) -> Proxy:
-        proxy = self
-
-        class Handler(_Handler):
-            state = proxy
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -122,6 +94,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+@dataclass
+class Proxy(Loopback):
+    """Passes requests on. `fault` sees every one first; a status that it returns is the answer."""
+
+    handler = _Handler
+
+    port: int = 0
+    fault: Callable[[Request], int | None] | None = None
+    requests: list[Request] = field(default_factory=list)
 
 
 class GoogleStore:

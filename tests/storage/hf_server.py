@@ -9,64 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from storage.loopback import Loopback
 
 REPOSITORY = "user/rollouts"
 _API = re.compile(rf"/api/datasets/{REPOSITORY}(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?$")
 _RESOLVE = re.compile(rf"/datasets/{REPOSITORY}/resolve/([^/]+)/(.*)$")
 
 
-@dataclass
-class HubServer:
-    """`fault` sees every request first; a status that it returns is the answer. `bytes_read` counts contents."""
-
-    fault: Callable[[str, str], int | None] | None = None
-    #: Entries per page of a listing; the Hub has 1,000.
-    page_entries: int = 1000
-    requests: list[str] = field(default_factory=list)
-    bytes_read: int = 0
-    #: Revision, then path, to contents.
-    revisions: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"main": {}})
-
-    def __enter__(self) -> HubServer:
-        hub = self
-
-        class Handler(_Handler):
-            server_state = hub
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    @property
-    def env(self) -> dict[str, str]:
-        return {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": ""}
-
-    def put(self, path: str, body: bytes, revision: str = "main") -> str:
-        """The URI of a new file."""
-        self.revisions.setdefault(revision, {})[path] = body
-        at = "" if revision == "main" else f"@{revision}"
-        return f"hf://datasets/{REPOSITORY}{at}/{path}"
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_state: HubServer
+    state: HubServer
 
     def do_GET(self) -> None:
         self._answer("GET")
@@ -81,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self, method: str) -> None:
-        hub = self.server_state
+        hub = self.state
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         hub.requests.append(f"{method} {self.path}")
@@ -100,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _tell(
         self, what: str | None, revision: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> None:
-        files = self.server_state.revisions.get(revision)
+        files = self.state.revisions.get(revision)
         if files is None:
             self._missing("RevisionNotFound")
         elif what == "tree":
@@ -117,16 +75,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json({"_id": "1", "id": REPOSITORY, "sha": "0" * 40, "siblings": [], "tags": []})
 
     def _page(self, entries: list[dict[str, Any]], query: dict[str, list[str]]) -> None:
-        size, start = self.server_state.page_entries, int(query.get("cursor", ["0"])[0])
+        size, start = self.state.page_entries, int(query.get("cursor", ["0"])[0])
         headers = {}
         if start + size < len(entries):
             recursive = query.get("recursive", ["False"])[0]
-            address = f"{self.server_state.url}{urlsplit(self.path).path}"
+            address = f"{self.state.url}{urlsplit(self.path).path}"
             headers["Link"] = f'<{address}?recursive={recursive}&cursor={start + size}>; rel="next"'
         self._send_json(entries[start : start + size], headers)
 
     def _resolve(self, revision: str, path: str) -> None:
-        body = self.server_state.revisions.get(revision, {}).get(path)
+        body = self.state.revisions.get(revision, {}).get(path)
         if body is None:
             self._missing("EntryNotFound")
             return
@@ -137,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"Content-Range": f"bytes {first}-{last}/{len(body)}"}
         else:
             part, headers = body, {}
-        self.server_state.bytes_read += len(part)
+        self.state.bytes_read += len(part)
         self._send(206 if asked else 200, part, headers | {"Accept-Ranges": "bytes"})
 
     def _missing(self, code: str) -> None:
@@ -154,6 +112,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+@dataclass
+class HubServer(Loopback):
+    """`fault` sees every request first; a status that it returns is the answer. `bytes_read` counts contents."""
+
+    handler = _Handler
+
+    fault: Callable[[str, str], int | None] | None = None
+    #: Entries per page of a listing; the Hub has 1,000.
+    page_entries: int = 1000
+    requests: list[str] = field(default_factory=list)
+    bytes_read: int = 0
+    #: Revision, then path, to contents.
+    revisions: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"main": {}})
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": ""}
+
+    def put(self, path: str, body: bytes, revision: str = "main") -> str:
+        """The URI of a new file."""
+        self.revisions.setdefault(revision, {})[path] = body
+        at = "" if revision == "main" else f"@{revision}"
+        return f"hf://datasets/{REPOSITORY}{at}/{path}"
 
 
 def _listing(files: dict[str, bytes], path: str, recursive: bool) -> list[dict[str, Any]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from random import Random
 
-from faults.fuzzing.drawing import raw
+from faults.fuzzing.drawing import Span, changed_tokens, slipped
 
 _TOKENS = re.compile(rb'"(?:[^"]|"")*"|[,;\t|]|\r?\n|[^,;\t|"\r\n]+')
 _VALUES = (
@@ -80,39 +81,25 @@ def damage(draw: Random, data: bytes) -> tuple[bytes, str]:
     if draw.random() < 0.05:
         encoding = draw.choice(("utf-16", "utf-8-sig", "utf-32"))
         return data.decode("utf-8", "replace").encode(encoding), encoding
-    told = []
-    for _ in range(draw.choice((1, 1, 2, 3))):
-        tokens = [match.span() for match in _TOKENS.finditer(data)]
-        if not tokens:
-            break
-        # The header decides what all the rest is.
-        start, end = draw.choice(tokens[: draw.choice((8, len(tokens), len(tokens), len(tokens)))])
-        token = data[start:end]
-        match draw.randrange(9):
-            case 0:
-                new, what = b"", "gone"
-            case 1:
-                new, what = token * 2, "twice"
-            case 2:
-                new, what = token + draw.choice(_BETWEEN), "followed"
-            case 3:
-                new, what = raw(draw, token), "bytes"
-            case 4:
-                data = data[:start]
-                told.append(f"cut at {start}")
-                continue
-            case 5:
-                new, what = draw.choice(_NAMES), "named"
-            case 6:
-                first, last = draw.choice(tokens)
-                new, what = data[first:last], "another"
-            case 7:
-                old, other = draw.sample((b",", b";", b"\t", b"|", b"\n", b"\r\n"), 2)
-                data = data.replace(old, other)
-                told.append(f"{old!r} are {other!r}")
-                continue
-            case _:
-                new, what = draw.choice(_VALUES), "value"
-        data = data[:start] + new + data[end:]
-        told.append(f"token at {start} {what}")
-    return data, ", ".join(told)
+    return changed_tokens(draw, data, _TOKENS, _changed)
+
+
+def _changed(draw: Random, data: bytes, tokens: Sequence[Span]) -> tuple[bytes, str]:
+    # The header decides what all the rest is.
+    start, end = draw.choice(tokens[: draw.choice((8, len(tokens), len(tokens), len(tokens)))])
+    match kind := draw.randrange(9):
+        case 0 | 1 | 2 | 3:
+            new, what = slipped(draw, data[start:end], kind, _BETWEEN)
+        case 4:
+            return data[:start], f"cut at {start}"
+        case 5:
+            new, what = draw.choice(_NAMES), "named"
+        case 6:
+            first, last = draw.choice(tokens)
+            new, what = data[first:last], "another"
+        case 7:
+            old, other = draw.sample((b",", b";", b"\t", b"|", b"\n", b"\r\n"), 2)
+            return data.replace(old, other), f"{old!r} are {other!r}"
+        case _:
+            new, what = draw.choice(_VALUES), "value"
+    return data[:start] + new + data[end:], f"token at {start} {what}"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from random import Random
+from re import Pattern
+
+#: Where a token of a text stands: from, up to.
+Span = tuple[int, int]
+#: The text with a change to one of its tokens, and what was done.
+Change = Callable[[Random, bytes, Sequence[Span]], tuple[bytes, str]]
 
 
 def number(draw: Random, value: int, bits: int = 64) -> int:
@@ -64,3 +71,28 @@ def with_number(draw: Random, content: bytearray, at: int, size: int) -> str:
     new = little(number(draw, old, 8 * size), size)
     content[at : at + size] = new
     return f"{size} bytes at {at}: {old} -> {int.from_bytes(new, 'little', signed=True)}"
+
+
+def changed_tokens(draw: Random, data: bytes, pattern: Pattern[bytes], change: Change) -> tuple[bytes, str]:
+    """Up to three changes, each of what the one before left; says what was done."""
+    told = []
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        tokens = [match.span() for match in pattern.finditer(data)]
+        if not tokens:
+            break
+        data, what = change(draw, data, tokens)
+        told.append(what)
+    return data, ", ".join(told)
+
+
+def slipped(draw: Random, token: bytes, kind: int, behind: Sequence[bytes]) -> tuple[bytes, str]:
+    """What may become of any token, by a number from 0 to 3: gone, twice, with something behind it, other bytes."""
+    match kind:
+        case 0:
+            return b"", "gone"
+        case 1:
+            return token * 2, "twice"
+        case 2:
+            return token + draw.choice(behind), "followed"
+        case _:
+            return raw(draw, token), "bytes"

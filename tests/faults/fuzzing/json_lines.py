@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from random import Random
 
-from faults.fuzzing.drawing import raw
+from faults.fuzzing.drawing import Span, changed_tokens, slipped
 
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[\[\]{},:]|\s+')
 _VALUES = (
@@ -62,33 +63,22 @@ _BETWEEN = (
 
 
 def damage(draw: Random, data: bytes) -> tuple[bytes, str]:
-    told = []
-    for _ in range(draw.choice((1, 1, 2, 3))):
-        tokens = [(match.start(), match.end()) for match in _TOKENS.finditer(data)]
-        if not tokens:
-            break
-        start, end = draw.choice(tokens)
-        token = data[start:end]
-        match draw.randrange(8):
-            case 0:
-                new, what = b"", "gone"
-            case 1:
-                new, what = token * 2, "twice"
-            case 2:
-                new, what = token + draw.choice(_BETWEEN), "followed"
-            case 3:
-                new, what = raw(draw, token), "bytes"
-            case 4:
-                data, what = data[:start], "cut"
-                told.append(f"{what} at {start}")
-                continue
-            case 5 if token.startswith(b'"'):
-                new, what = draw.choice(_NAMES), "named"
-            case 6:
-                other = draw.choice(tokens)
-                new, what = data[other[0] : other[1]], "another"
-            case _:
-                new, what = draw.choice(_VALUES), "value"
-        data = data[:start] + new + data[end:]
-        told.append(f"token at {start} {what}")
-    return data, ", ".join(told)
+    return changed_tokens(draw, data, _TOKENS, _changed)
+
+
+def _changed(draw: Random, data: bytes, tokens: Sequence[Span]) -> tuple[bytes, str]:
+    start, end = draw.choice(tokens)
+    token = data[start:end]
+    match kind := draw.randrange(8):
+        case 0 | 1 | 2 | 3:
+            new, what = slipped(draw, token, kind, _BETWEEN)
+        case 4:
+            return data[:start], f"cut at {start}"
+        case 5 if token.startswith(b'"'):
+            new, what = draw.choice(_NAMES), "named"
+        case 6:
+            first, last = draw.choice(tokens)
+            new, what = data[first:last], "another"
+        case _:
+            new, what = draw.choice(_VALUES), "value"
+    return data[:start] + new + data[end:], f"token at {start} {what}"
