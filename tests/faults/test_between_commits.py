@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
-from datasets.lake_tables import HALF, advantages, catalog, delta, iceberg
+from data_sets.lake_tables import HALF, advantages, catalog, delta, iceberg
 from faults.test_kills import LEFTOVER, Runner
 
 import gaecli

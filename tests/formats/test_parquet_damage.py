@@ -35,16 +35,6 @@ from gaecli.formats.parquet.splice import ParquetAppender
 from gaecli.formats.parquet.thrift_compact import List, Struct
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return tmp_path / "source.parquet"
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / ".source.parquet.tmp"
-
-
 def test_what_is_no_parquet_file_is_refused(source: Path, target: Path) -> None:
     pq.write_table(flat_table(10), source)
     data = source.read_bytes()

@@ -20,16 +20,6 @@ from formats.parquet_files import (
 from gaecli.formats.parquet.footer import read_footer
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return tmp_path / "source.parquet"
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / ".source.parquet.tmp"
-
-
 @pytest.mark.parametrize("writer", ["duckdb", "pyarrow without schema"])
 def test_no_arrow_schema_is_added_unless_a_type_needs_it(writer: str, tmp_path: Path, target: Path) -> None:
     path = tmp_path / "a.parquet"

@@ -23,16 +23,6 @@ from gaecli.formats.parquet import pieces as parquet_pieces
 from gaecli.formats.parquet.footer import ColumnChunk, ColumnMetaData, read_footer
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return tmp_path / "source.parquet"
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / ".source.parquet.tmp"
-
-
 def test_page_indexes_of_old_and_new_columns_fit_their_pages(tmp_path: Path, target: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(rich_table(3000), path, row_group_size=1700, write_page_index=True, data_page_size=2000)

@@ -47,16 +47,6 @@ HAS_BLOOM_FILTERS = "bloom_filter_options" in inspect.signature(pq.ParquetWriter
 needs_bloom_filters = pytest.mark.skipif(not HAS_BLOOM_FILTERS, reason="this pyarrow writes no bloom filters")
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return tmp_path / "source.parquet"
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / ".source.parquet.tmp"
-
-
 def without_empty_head(rows: list[int]) -> list[int]:
     """`datasets` refuses a file whose first row group has no rows, so none is written."""
     return list(dropwhile(lambda count: count == 0, rows))

@@ -37,11 +37,6 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / ".source.parquet.tmp"
-
-
 def test_a_file_without_columns_gets_some(tmp_path: Path, target: Path) -> None:
     # Its footer is shorter than the one that pyarrow writes behind the new columns.
     path = tmp_path / "a.parquet"

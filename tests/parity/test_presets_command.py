@@ -85,6 +85,13 @@ def expected(name, rollout: Rollout, settings: Settings) -> list[np.ndarray]:
     return [advantages, returns]
 
 
+def assert_is_expected(name, rollout: Rollout, written) -> None:
+    """`written`: a column by its name, as [N, T]."""
+    wanted = expected(name, rollout, Settings.from_preset(name))
+    for column, numbers in zip(("advantage", "return"), wanted, strict=True):
+        np.testing.assert_allclose(written(column), numbers, **TOLERANCE)
+
+
 class TestTimeMajorNpz:
     @pytest.mark.parametrize(
         "name", ["rsl-rl", "skrl-2.1", "skrl-1.4", "brax", "stoix", "evorl", "agilerl", "elegantrl"]
@@ -95,10 +102,7 @@ class TestTimeMajorNpz:
         result = run_gae("compute", tmp_path / "r.npz", "--preset", name)
         assert result.returncode == 0, result.stderr
         arrays = np.load(tmp_path / "r.npz")
-        for found, numbers in zip(
-            ("advantage", "return"), expected(name, rollout, Settings.from_preset(name)), strict=True
-        ):
-            np.testing.assert_allclose(arrays[found].T, numbers, **TOLERANCE)
+        assert_is_expected(name, rollout, lambda column: arrays[column].T)
 
     @pytest.mark.parametrize("name", ["cleanrl", "baselines-ppo2"])
     def test_dones_that_are_start_flags(self, tmp_path, run_gae, name):
@@ -108,10 +112,7 @@ class TestTimeMajorNpz:
         result = run_gae("compute", tmp_path / "r.npz", "--preset", name)
         assert result.returncode == 0, result.stderr
         arrays = np.load(tmp_path / "r.npz")
-        for found, numbers in zip(
-            ("advantage", "return"), expected(name, rollout, Settings.from_preset(name)), strict=True
-        ):
-            np.testing.assert_allclose(arrays[found].T, numbers, **TOLERANCE)
+        assert_is_expected(name, rollout, lambda column: arrays[column].T)
 
     def test_arrival_rows(self, tmp_path, run_gae):
         rollout = random_rollout(23, num_envs=4, num_steps=64)
@@ -239,10 +240,7 @@ def test_long_parquet(tmp_path, run_gae, name):
     result = run_gae("compute", tmp_path / "r.parquet", "--preset", name)
     assert result.returncode == 0, result.stderr
     table = pq.read_table(tmp_path / "r.parquet")
-    for found, numbers in zip(
-        ("advantage", "return"), expected(name, rollout, Settings.from_preset(name)), strict=True
-    ):
-        np.testing.assert_allclose(table[found].to_numpy(), numbers.reshape(-1), **TOLERANCE)
+    assert_is_expected(name, rollout, lambda column: table[column].to_numpy().reshape(rollout.shape))
 
 
 def test_nested_tokens(tmp_path, run_gae):

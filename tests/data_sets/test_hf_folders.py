@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from data_sets.labelled_folders import labelled, statuses
 from faults.data_sets import MAKERS, MARKS, content, data_files, is_labelled, rows, write
 
 import gaecli
@@ -19,19 +20,6 @@ from gaecli.errors import UsageError
 from gaecli.sources.inputs import plan_streams
 
 KINDS = ("save_to_disk", "save_to_disk, splits", "Hub")
-NEW = [{"name": "advantage", "dtype": "float32"}, {"name": "return", "dtype": "float32"}]
-
-
-def labelled(root: Path) -> list[bool]:
-    return [is_labelled(path) for path in data_files(root)]
-
-
-def statuses(root: Path, **settings: Any) -> list[str]:
-    return [file.status for file in gaecli.compute(root, **settings).files]
-
-
-def codes(root: Path, **settings: Any) -> list[str]:
-    return [note.code for note in gaecli.compute(root, **settings).warnings]
 
 
 # save_to_disk

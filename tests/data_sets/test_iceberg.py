@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets.lake_tables import HALF, advantages, catalog, content, episode, iceberg
+from data_sets.lake_tables import HALF, advantages, catalog, content, episode, iceberg
 
 import gaecli
 from gaecli.datasets.iceberg import commit as iceberg_commit

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from covers import turns
-from datasets.lake_tables import HALF, advantages, content, delta, ducklake, episode, iceberg, write
+from data_sets.lake_tables import HALF, advantages, content, delta, ducklake, episode, iceberg, write
 
 import gaecli
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError

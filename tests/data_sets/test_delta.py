@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyroaring
 import pytest
-from datasets.lake_tables import HALF, advantages, content, delta, episode
+from data_sets.lake_tables import HALF, advantages, content, delta, episode
 
 import gaecli
 from gaecli.datasets.delta.commit import commit

@@ -6,30 +6,15 @@ import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from faults.data_sets import CARD, content, data_files, is_labelled, rows, write
+from data_sets.labelled_folders import NEW, codes, labelled, statuses
+from faults.data_sets import CARD, content, data_files, rows, write
 
 import gaecli
 from gaecli.datasets.hub.front_matter import front_matter
 from gaecli.errors import UsageError
-
-KINDS = ("save_to_disk", "save_to_disk, splits", "Hub")
-NEW = [{"name": "advantage", "dtype": "float32"}, {"name": "return", "dtype": "float32"}]
-
-
-def labelled(root: Path) -> list[bool]:
-    return [is_labelled(path) for path in data_files(root)]
-
-
-def statuses(root: Path, **settings: Any) -> list[str]:
-    return [file.status for file in gaecli.compute(root, **settings).files]
-
-
-def codes(root: Path, **settings: Any) -> list[str]:
-    return [note.code for note in gaecli.compute(root, **settings).warnings]
 
 
 def test_only_the_new_features_come_into_the_card(make: Callable[[str], Path]) -> None:
