@@ -44,18 +44,19 @@ class DataSetKind:
 
     def root_of(self, path: Path) -> Path | None:
         absolute = path.absolute()
-        if self.marks:
-            if not any(map(self._may_be_marked, absolute.parents[:_LEVELS])):
-                return None
-        elif self.sign not in str(absolute):
+        if not self.may_hold(str(absolute), _above(absolute)):
             return None
         found: Path | None = import_module(self.module).root_of(path)
         return found
 
+    def may_hold(self, path: str, above: Sequence[str]) -> bool:
+        """Whether there is anything that it could go by, in the path of a file or in the folders above it."""
+        return any(map(self._may_be_marked, above)) if self.marks else self.sign in path
+
     def is_marked(self, folder: Path) -> bool:
         return self._may_be_marked(folder) and bool(import_module(self.module).is_marked(folder))
 
-    def _may_be_marked(self, folder: Path) -> bool:
+    def _may_be_marked(self, folder: Path | str) -> bool:
         return any(os.path.lexists(f"{folder}/{mark}") for mark in self.marks)
 
 
@@ -109,8 +110,16 @@ def _holds_another(found: DataSet) -> bool:
 
 def may_be_within_one(directory: Path) -> bool:
     """Whether the files of a folder may belong to a data set whose root is a folder above it."""
-    above = directory.absolute().parents[:_LEVELS]
-    return any(kind.is_marked(folder) for folder in above for kind in KINDS)
+    return _is_marked_above(_above(directory.absolute()), KINDS)
+
+
+def _above(absolute: Path) -> list[str]:
+    """As text: each is asked for by the marks of all kinds."""
+    return [str(folder) for folder in absolute.parents[:_LEVELS]]
+
+
+def _is_marked_above(above: Sequence[str], kinds: Sequence[DataSetKind]) -> bool:
+    return any(kind.is_marked(Path(folder)) for folder in above for kind in kinds)
 
 
 def data_set_of(path: Path) -> DataSet | None:
@@ -125,9 +134,12 @@ def data_set_of(path: Path) -> DataSet | None:
 def stands_alone(path: Path) -> bool:
     """Whether a file is of no data set, and neither is any other in its folder, but by a name of its own."""
     try:
-        if tables.enclosing(path) is not None or may_be_within_one(path):
+        if tables.enclosing(path) is not None:
             return False
-        return all(kind.root_of(path) is None for kind in KINDS)
+        absolute = path.absolute()
+        above = _above(absolute)
+        kinds = [kind for kind in KINDS if kind.may_hold(str(absolute), above)]
+        return not _is_marked_above(above, kinds) and all(kind.root_of(path) is None for kind in kinds)
     except (GaeError, PermissionError):
         return False  # whoever asks for its data set is told
 

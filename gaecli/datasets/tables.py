@@ -118,12 +118,13 @@ def kind_at(folder: Path) -> str | None:
 
 
 def _with_log(folder: Path) -> str | None:
-    if _holds(folder / "_delta_log", _DELTA):
+    # As text: each folder above each input is asked.
+    if _holds(f"{folder}/_delta_log", _DELTA):
         return "delta"
-    return "iceberg" if _holds(folder / "metadata", _ICEBERG) else None
+    return "iceberg" if _holds(f"{folder}/metadata", _ICEBERG) else None
 
 
-def _holds(folder: Path, names: re.Pattern[str]) -> bool:
+def _holds(folder: str, names: re.Pattern[str]) -> bool:
     try:
         with os.scandir(folder) as entries:
             return any(names.fullmatch(entry.name) for entry in entries)
