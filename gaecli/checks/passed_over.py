@@ -35,7 +35,7 @@ def rows_alternate(look: FirstLook) -> Hits | None:
 
 
 def unused_id(look: FirstLook) -> Hits | None:
-    """A column that is named like an id changes within a trajectory."""
+    """A column changes, or counts anew, within a trajectory, as an id or a step would."""
     return look.told("unused-id")
 
 
@@ -104,8 +104,10 @@ RULES = (
         "warning",
         "run",
         unused_id,
-        summary="a column that is named like an id, and that no role uses, changes within a trajectory",
-        why="where nothing else ends the trajectory, the next one flows into it",
-        fix="name the column with `--env-column` or `--episode-column`, or say `none` if it tells nothing apart",
+        summary="a column that no role uses changes, or counts anew, within a trajectory or one row beside every "
+        "end, as an id or a counter of steps does",
+        why="where nothing else ends the trajectory, the next one flows into it; flags one row beside move all ends",
+        fix="name an id with `--env-column` or `--episode-column`, or what ends the trajectory where a counter "
+        "begins anew; `--episode-column none` if it has nothing to do with ends",
     ),
 )

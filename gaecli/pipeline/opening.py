@@ -16,11 +16,12 @@ from gaecli.columns import Roles, Unused, flag_of, resolve
 from gaecli.datasets.base import DataSet
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import units_are_of_next_steps
-from gaecli.formats.base import RolloutFile, Unit, damaged
+from gaecli.formats.base import Column, RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.base import Layout
-from gaecli.layouts.evidence.unused_flags import peek, unused_flags
+from gaecli.layouts.evidence.breaks import breaking_columns, first_rows_break
+from gaecli.layouts.evidence.unused_flags import flags_in, peek, unused_flags
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.singles import as_found, single_columns
@@ -46,8 +47,10 @@ class OpenFile:
     file: RolloutFile
     layout: Layout
     units: Sequence[Unit]
-    #: Columns that no role uses and that may say where trajectories end, going by the headers.
-    unused: Sequence[str] = ()
+    #: Columns that no role uses and that may say where trajectories end, going by the headers: as flags, or by
+    #: breaking off there.
+    flags: Sequence[str] = ()
+    breaking: Sequence[str] = ()
     #: How the same rows are read for other kinds of reward than the first (`--stream`).
     others: Sequence[Layout] = ()
 
@@ -58,11 +61,20 @@ class OpenFile:
         used = {name for layout in layouts for name in (*layout.row_columns, *layout.roles.names.values())}
         return {*used, *self.unused}
 
+    @property
+    def unused(self) -> Sequence[str]:
+        return tuple(dict.fromkeys([*self.flags, *self.breaking]))
+
     @cached_property
-    def seen_flags(self) -> tuple[str, ...]:
-        """Of `unused`, the columns whose first rows hold nothing but flags."""
+    def seen_unused(self) -> tuple[str, ...]:
+        """Of `unused`, the columns whose first rows hold nothing but flags, or may break off."""
         with told(self.file.path):
-            return peek(self.file, self.unused, self.units)
+            return peek(self.file, self.unused, self.units, self._fits)
+
+    def _fits(self, name: str, column: Column) -> bool:
+        return (name in self.flags and flags_in(column) is not None) or (
+            name in self.breaking and first_rows_break(column)
+        )
 
 
 class FilePlace(NamedTuple):
@@ -272,7 +284,8 @@ def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: R
         file, layout = _read_as(file, settings, row_order)
         units = file.units(block_rows, layout.like_column or layout.roles.names["reward"])
         others = _layouts_of_others(file, layout, settings, row_order)
-        return OpenFile(file, layout, units, unused_flags(file, layout, settings), others)
+        flags, breaking = unused_flags(file, layout, settings), breaking_columns(file, layout, settings)
+        return OpenFile(file, layout, units, flags, breaking, others)
 
 
 def _layouts_of_others(

@@ -155,7 +155,7 @@ class SummariseUnit(UnitTask[BlockSummary]):
             return replace(summary, measured=stages.measured(()))
 
     def _unused(self, opened: OpenFile) -> Sequence[str]:
-        return opened.seen_flags
+        return opened.seen_unused
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,5 @@
-"""What a block tells of columns that nobody uses: whether they hold flags, and where these stand beside the ends.
+"""What a block tells of columns that nobody uses: whether they hold flags, and where these stand beside the ends;
+whether they are ids or counters, and where these break off.
 
 A lane that may go on in another block has its first and its last step kept apart: only all blocks together
 know whether they begin or end anything.
@@ -7,12 +8,13 @@ know whether they begin or end anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import field, fields
 
 import numpy as np
 
 from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.formats.base import Column
+from gaecli.layouts.evidence.breaks import ColumnBreaks, Neighbours, column_breaks
 from gaecli.layouts.evidence.unused_flags import flags_in
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
@@ -67,6 +69,10 @@ class BlockEnds:
 
     counts: EndCounts
     unused: Mapping[str, FlagEvidence | None]
+    #: Of the same columns, as ids and counters; flags that are true or false are neither.
+    breaks: Mapping[str, ColumnBreaks] = field(default_factory=dict)
+    #: Steps that follow another one of their lane, and how many of these follow a known end.
+    neighbours: tuple[int, int] = (0, 0)
 
 
 def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str], start: int) -> BlockEnds:
@@ -83,9 +89,27 @@ def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str]
     )
     if not names:
         return BlockEnds(counts, {})
+    neighbours = Neighbours.of(block)
     return BlockEnds(
-        counts, {name: _evidence(block, columns[name], start, is_step, last, first) for name in names}
+        counts,
+        {name: _evidence(block, columns[name], start, is_step, last, first) for name in names},
+        {} if neighbours is None else _breaks(block, neighbours, columns, names, start),
+        (0, 0) if neighbours is None else neighbours.counts,
     )
+
+
+def _breaks(
+    block: Block, neighbours: Neighbours, columns: Mapping[str, Column], names: Sequence[str], start: int
+) -> dict[str, ColumnBreaks]:
+    found = {}
+    for name in names:
+        column = columns[name].as_ids()
+        rows = _per_row(block, column, column.values, start)
+        if rows is None or column.values.dtype.kind not in "iuf":
+            continue
+        is_null = None if column.is_null is None else _per_row(block, column, column.is_null, start)
+        found[name] = column_breaks(block, neighbours, column, rows, is_null, start)
+    return found
 
 
 def _borders(block: Block) -> tuple[BoolArray, BoolArray]:
@@ -123,8 +147,8 @@ def _evidence(
     )
 
 
-def _per_row(block: Block, column: Column, cells: Array, start: int) -> BoolArray | None:
-    """The flags as the rows of the block stand in the file; None where they do not fit the rewards."""
+def _per_row(block: Block, column: Column, cells: Array, start: int) -> Array | None:
+    """The cells as the rows of the block stand in the file; None where they do not fit the rewards."""
     offsets = block.list_offsets
     if offsets is not None:
         return _per_item(column, cells, offsets)

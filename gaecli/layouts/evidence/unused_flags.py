@@ -7,7 +7,7 @@ Headers rule out most of the others before any row is read; what is left is read
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from gaecli.array_types import Array
 from gaecli.columns import Roles
@@ -22,29 +22,30 @@ from gaecli.settings import Settings
 END_ROLES = ("done", "terminated", "truncated", *INVERTED_ROLES)
 
 
-def _listed(words: str) -> frozenset[str]:
+def listed(words: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(words.split())
 
 
 #: Words of names that speak of ends, whatever else the name says.
-_END_WORDS = _listed(
+_END_WORDS = listed(
     "done dones undone undones dead died death alive end ends ended ending eoe eos term terms terminal terminals "
     "terminate terminated terminates termination terminations nonterminal nonterminals trunc truncate truncated "
     "truncates truncation truncations timeout timeouts expired reset resets finish finished finishes over "
     "absorbing boundary cutoff crash crashed"
 )
 #: Words that do so where no other word says what the column is about.
-_WEAK_END_WORDS = _listed("last final first start starts begin begins new continue continues mask masks")
+_WEAK_END_WORDS = listed("last final first start starts begin begins new continue continues mask masks")
 #: Abbreviations in use, as a whole name.
-_SHORT_NAMES = _listed("d dn ds dw nd tm tr fin stop")
+_SHORT_NAMES = listed("d dn ds dw nd tm tr fin stop")
 #: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
-_OTHER_WORDS = _listed(
+_OTHER_WORDS = listed(
     "success successes succeeded successful solved correct intervention interventions intervened human expert "
     "teleop teleoperated action actions act acts gripper attention prompt obs observation observations state "
     "states reward rewards value values advantage advantages return returns logp logprob logprobs image images "
     "camera label labels task subtask"
 )
-_OTHER_NAMES = _listed("a u s o ob x")
+_OTHER_NAMES = listed("a u s o ob x")
 #: Roles whose names are not those of ends.
 _OTHER_ROLES = ("reward", "value", "next_value", "bootstrap_value", "episode", "env", "step", "mask")
 _OTHER_ALIASES = frozenset([*(name.lower() for role in _OTHER_ROLES for name in ALIASES[role]), *KEY_PARTS])
@@ -158,8 +159,10 @@ def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def peek(file: RolloutFile, names: Sequence[str], units: Sequence[Unit]) -> tuple[str, ...]:
-    """The columns whose first rows hold nothing but flags."""
+def peek(
+    file: RolloutFile, names: Sequence[str], units: Sequence[Unit], fits: Callable[[str, Column], bool]
+) -> tuple[str, ...]:
+    """The columns whose first rows fit."""
     if not names or not units:
         return ()
     found = []
@@ -168,7 +171,7 @@ def peek(file: RolloutFile, names: Sequence[str], units: Sequence[Unit]) -> tupl
             _, _, columns = next(iter(file.blocks(units[0], [name], _PEEK_ROWS)))
         except (GaeError, StopIteration):
             continue  # nobody asked for it: what is wrong with it is no matter here
-        if flags_in(columns[name]) is not None:
+        if fits(name, columns[name]):
             found.append(name)
     return tuple(found)
 
@@ -176,7 +179,7 @@ def peek(file: RolloutFile, names: Sequence[str], units: Sequence[Unit]) -> tupl
 def flags_in(column: Column) -> Array | None:
     """The cells as bool, null and NaN as not set; None if there is any other number than 0 and 1."""
     values = column.values
-    if values.dtype.kind not in "biuf":
+    if values.dtype.kind not in "biuf" or column.categories is not None:
         return None
     absent = column.is_null
     if values.dtype != bool:

@@ -24,6 +24,7 @@ from gaecli.layouts.masks import looks_like_ends
 from gaecli.layouts.row_order import NeedsKeys
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.judging.breaks import unused_borders
 from gaecli.pipeline.judging.filler_rows import filler_rows
 from gaecli.pipeline.judging.ids import unused_ids
 from gaecli.pipeline.judging.missed_rewards import missed_rewards
@@ -66,6 +67,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
     _check_ids_do_not_return(case)
     _check_lanes_keep_their_env(case)
     _check_steps_at_borders(case)
+    ids = unused_ids(case.paths, case.roles, case.summaries, case.combined)
     return [
         *_inverted_flags(case),
         *judge_ends(_unseen(case)),
@@ -74,7 +76,8 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         *_clock_falls(case),
         *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
         *_unit_notes(case),
-        *unused_ids(case.paths, case.roles, case.summaries, case.combined),
+        *ids,
+        *unused_borders(case.paths, case.summaries, case.combined, case.summaries[0].facts.suspects),
     ]
 
 

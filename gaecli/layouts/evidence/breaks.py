@@ -1,0 +1,219 @@
+"""Columns that no role uses and that break off where trajectories end: ids that change, counters that begin anew.
+
+`demo`, `elapsed_step`, `progress_buf`, `stay_id`: what published writers call these things has no end, so that a name
+decides nothing here. The rows do: an id stays the same for a while and never comes back, a counter goes up, or down,
+and begins again. Where one does so at every end that is known, and elsewhere too, there are ends that nothing else
+tells of; where it does so one row beside them all, the flags belong to other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from gaecli.formats.base import Column, ColumnInfo, RolloutFile
+from gaecli.formats.stored import own_columns
+from gaecli.layouts.base import Layout
+from gaecli.layouts.evidence.unused_flags import is_something_else, listed
+from gaecli.layouts.keys import has_duplicates, names_at
+from gaecli.names import words_of
+from gaecli.records import dataclass
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, Names
+from gaecli.settings import Settings
+
+#: Of a column of fractions the name has to say that it measures how far an episode is.
+_PROGRESS_WORDS = listed(
+    "time timestamp timestamps clock elapsed progress phase remaining left step steps timestep timesteps frame "
+    "frames tick ticks turn count counter index idx t id ids episode episodes seconds secs ms sec dt"
+)
+#: A counter may be off a constant distance by this share of it: seconds in float32.
+_JITTER = 1e-3
+#: Of a column that is none, they tell.
+_FIRST_ROWS = 1 << 10
+
+
+@dataclass(frozen=True)
+class Breaks:
+    """Where one column breaks off, in one block or in all of them. Counts are of pairs of neighbours in a lane."""
+
+    #: Over an end that is known, and within what is taken for one trajectory.
+    at_ends: int = 0
+    inside: int = 0
+    #: Known ends with a break, or no step of the lane, one row before them, and one row behind.
+    before_ends: int = 0
+    behind_ends: int = 0
+
+    def __add__(self, other: Breaks) -> Breaks:
+        return Breaks(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class ColumnBreaks:
+    """Both readings of a column; None where the cells are not such ones."""
+
+    #: An id: one for a while, then another that was not there before.
+    changes: Breaks | None
+    #: A counter: in one direction throughout, then anew.
+    restarts: Breaks | None
+    #: The first row of the file at which it breaks off within a trajectory, by either reading.
+    first_change: int | None
+    first_restart: int | None
+    #: Of every lane, what stands at its first and its last step.
+    firsts: Names
+    lasts: Names
+    #: The same as numbers, and whether they go up (1) or down (-1): of a counter.
+    numbers: Sequence[FloatArray] | None
+    direction: int
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The pairs (t, t + 1) of steps of a block that follow one another in their lane; [N - 1] each."""
+
+    follow: BoolArray
+    #: A known end stands between them.
+    ended: BoolArray
+
+    @classmethod
+    def of(cls, block: Block) -> Neighbours | None:
+        """None where some rows are no steps, which stand between the others."""
+        if block.is_step is not None or block.list_offsets is not None:
+            return None
+        follow = np.ones(max(block.num_steps - 1, 0), np.bool_)
+        if block.stream_ends is not None:
+            follow[block.stream_ends[block.stream_ends < len(follow)]] = False
+        return cls(follow, block.cuts[:-1] & follow)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """(pairs, known ends that a step follows)."""
+        return int(np.count_nonzero(self.follow)), int(np.count_nonzero(self.ended))
+
+    def breaks(self, where: BoolArray) -> Breaks:
+        # Where a lane begins or ends, nothing stands that could break off.
+        beside = np.ones(len(where) + 2, np.bool_)
+        beside[1:-1] = where | ~self.follow
+        return Breaks(
+            int(np.count_nonzero(where & self.ended)),
+            int(np.count_nonzero(where & self.follow & ~self.ended)),
+            int(np.count_nonzero(beside[:-2] & self.ended)),
+            int(np.count_nonzero(beside[2:] & self.ended)),
+        )
+
+
+def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
+    """Columns of a number, a text or a time per step, of fractions if the name speaks of time.
+
+    None where ids tell trajectories apart, or where the user said that no column does.
+    """
+    roles = layout.roles
+    is_told = (
+        roles.get("episode") is not None or "episode" in settings.columns or roles.get("padding") is not None
+    )
+    if is_told or not layout.has_steps or layout.kind.row_is == "trajectory":
+        return ()
+    reward = file.find(layout.like_column or roles.names["reward"])
+    assert reward is not None
+    known = {*layout.row_columns, *roles.row_columns, *settings.columns.values(), *settings.stream_columns}
+    known |= {*settings.output_columns, *own_columns(file.provenance)}
+    return tuple(
+        name
+        for name, info in file.columns.items()
+        if name not in known
+        and not is_something_else(name)
+        and _may_break(info)
+        and info.shape == reward.shape
+    )
+
+
+def _may_break(info: ColumnInfo) -> bool:
+    if info.is_list or info.is_deep or info.unusable is not None or info.damage is not None:
+        return False
+    if info.kind == "float":
+        return not _PROGRESS_WORDS.isdisjoint(words_of(info.name))
+    return info.kind in ("int", "id", "time")
+
+
+def first_rows_break(column: Column) -> bool:
+    """Whether the first rows of a column speak for either: not every other row has something of its own."""
+    values = column.values
+    if column.offsets is not None or values.dtype.kind not in "biuf" or len(values) < 2:
+        return False
+    if column.categories is None:
+        return True
+    return len(np.unique(values)) * 2 <= len(values) + 1
+
+
+def column_breaks(
+    block: Block, neighbours: Neighbours, column: Column, rows: Array, is_null: BoolArray | None, start: int
+) -> ColumnBreaks:
+    """`rows`: the numbers or codes of a column as the rows of the block stand in the file."""
+    cells = block.placement.to_steps(rows)
+    absent = None if is_null is None else block.placement.to_steps(is_null)
+    changed = _changes(cells, absent, neighbours)
+    restarted, direction = _restarts(cells, absent, neighbours)
+    moved, lanes = Column(cells, absent, categories=column.categories), block.lanes
+
+    def first_row(where: BoolArray | None) -> int | None:
+        if where is None or not (inside := where & neighbours.follow & ~neighbours.ended).any():
+            return None
+        return start + block.placement.row_of_step(int(np.argmax(inside)) + 1)
+
+    return ColumnBreaks(
+        None if changed is None else neighbours.breaks(changed),
+        None if restarted is None else neighbours.breaks(restarted),
+        first_row(changed),
+        first_row(restarted),
+        names_at([moved], lanes.starts),
+        names_at([moved], lanes.stops - 1),
+        None
+        if restarted is None
+        else [cells[at].astype(np.float64) for at in (lanes.starts, lanes.stops - 1)],
+        direction,
+    )
+
+
+def _changes(cells: Array, absent: BoolArray | None, neighbours: Neighbours) -> BoolArray | None:
+    """[N - 1] the value changes; None if one comes back in its lane, or nearly every row has its own."""
+    changed: BoolArray = cells[1:] != cells[:-1]
+    if absent is not None:
+        changed = (changed & ~(absent[1:] & absent[:-1])) | (absent[1:] != absent[:-1])
+    if np.count_nonzero(changed) > len(changed) // 2 + 1:
+        return None
+    starts = np.flatnonzero(np.concatenate(([True], changed | ~neighbours.follow)))
+    _, codes = np.unique(cells[starts], return_inverse=True)
+    if absent is not None:
+        codes = np.where(absent[starts], -1, codes)
+    lanes = np.concatenate(([0], np.cumsum(~neighbours.follow)))[starts]
+    return None if has_duplicates(lanes * (len(starts) + 1) + codes + 1) else changed
+
+
+def _restarts(cells: Array, absent: BoolArray | None, neighbours: Neighbours) -> tuple[BoolArray | None, int]:
+    """([N - 1] it goes against its direction, that direction); None if it stands still, or jumps as none does."""
+    follow, first = neighbours.follow, slice(_FIRST_ROWS)
+    if absent is not None or ((cells[1:][first] == cells[:-1][first]) & follow[first]).any():
+        return None, 0
+    rises, falls = (cells[1:] > cells[:-1]) & follow, (cells[1:] < cells[:-1]) & follow
+    num_pairs, num_rises, num_falls = (int(np.count_nonzero(where)) for where in (follow, rises, falls))
+    if num_rises + num_falls < num_pairs:
+        return None, 0
+    direction = 1 if num_rises >= num_falls else -1
+    forward, back = (rises, falls) if direction == 1 else (falls, rises)
+    if min(num_rises, num_falls) and not _is_anew(cells, forward, back):
+        return None, 0
+    return back, direction if num_pairs else 0
+
+
+def _is_anew(cells: Array, forward: BoolArray, back: BoolArray) -> bool:
+    """Its steps are even, or it begins at one number each time, or ends at one."""
+    numbers = cells if cells.dtype.kind == "i" and cells.itemsize == 8 else cells.astype(np.float64)
+    steps = np.diff(numbers)[forward]
+    usual = float(steps[0])
+    if (np.abs(steps - usual) <= _JITTER * abs(usual)).all():
+        return True
+    places = np.flatnonzero(back)
+    return len(places) > 1 and any(
+        bool((ends == ends[0]).all()) for ends in (numbers[places + 1], numbers[places])
+    )

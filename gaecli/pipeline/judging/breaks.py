@@ -1,0 +1,173 @@
+"""Columns that break off where trajectories end, and that nothing uses: told where they know of other ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gaecli.layouts.evidence.breaks import Breaks, ColumnBreaks
+from gaecli.layouts.keys import as_labels
+from gaecli.pipeline.blocks import BlockSummary
+from gaecli.pipeline.combine import Combined
+from gaecli.records import dataclass
+from gaecli.shell_words import word
+from gaecli.summary import WarningNote
+
+Reading = Literal["restarts", "changes"]
+_Across = Callable[[Sequence[ColumnBreaks], "_Stream"], list[int] | None]
+
+#: Of neighbours, so many may be of different trajectories: else nearly every row is one of its own.
+_MOST_BREAKS = 0.5
+#: So many known ends with a break beside each of them, and on none, are no chance.
+_FEWEST_SHIFTED = 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Stream:
+    """The blocks, and the pairs of lanes of which one goes on with the other."""
+
+    paths: Sequence[Path]
+    summaries: Sequence[BlockSummary]
+    combined: Combined
+    num_pairs: int
+    num_ends: int
+    borders: Sequence[tuple[int, int]]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], summaries: Sequence[BlockSummary], combined: Combined) -> _Stream:
+        pairs, ends = (sum(summary.ends.neighbours[index] for summary in summaries) for index in (0, 1))
+        lanes = np.flatnonzero(combined.successors >= 0)
+        borders = list(zip(lanes.tolist(), combined.successors[lanes].tolist(), strict=True))
+        return cls(paths, summaries, combined, pairs + len(borders), ends, borders)
+
+    def row_of(self, lane: int) -> tuple[int, int]:
+        """(file, row) of the block that a lane stands in."""
+        block = self.summaries[int(self.combined.block_of(np.array([lane]))[0])]
+        return block.address.file, block.start
+
+
+def unused_borders(
+    paths: Sequence[Path], summaries: Sequence[BlockSummary], combined: Combined, told: Collection[str]
+) -> list[WarningNote]:
+    """A warning per column, those that are `told` of already left out."""
+    stream = _Stream.of(paths, summaries, combined)
+    notes: list[WarningNote] = []
+    for name in summaries[0].ends.breaks:
+        found = [block for summary in summaries if (block := summary.ends.breaks.get(name)) is not None]
+        if name not in told and len(found) == len(summaries):
+            note = _judged(name, found, stream)
+            notes += [] if note is None else [note]
+    return notes
+
+
+def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> WarningNote | None:
+    readings: Sequence[tuple[Reading, str, _Across]] = (
+        ("restarts", "first_restart", _restarts_across),
+        ("changes", "first_change", _changes_across),
+    )
+    for reading, first, across in readings:
+        parts = [getattr(block, reading) for block in blocks]
+        broken = None if any(part is None for part in parts) else across(blocks, stream)
+        if broken is None:
+            continue
+        breaks = reduce(add, parts, Breaks())
+        breaks = replace(breaks, inside=breaks.inside + len(broken))
+        if breaks.at_ends + breaks.inside > _MOST_BREAKS * stream.num_pairs:
+            continue
+        places = [
+            (summary.address.file, row)
+            for summary, block in zip(stream.summaries, blocks, strict=True)
+            if (row := getattr(block, first)) is not None
+        ]
+        where = min([*places, *map(stream.row_of, broken)], default=(0, 0))
+        place = f"row {where[1]} of `{stream.paths[where[0]]}`"
+        if breaks.inside and breaks.at_ends == stream.num_ends:
+            return _knows_more(name, reading, breaks, stream, place)
+        if min(stream.num_ends, breaks.inside) >= _FEWEST_SHIFTED and not breaks.at_ends:
+            if stream.num_ends == breaks.before_ends:
+                return _is_beside(name, reading, breaks, stream, place, "before")
+            if stream.num_ends == breaks.behind_ends:
+                return _is_beside(name, reading, breaks, stream, place, "behind")
+    return None
+
+
+def _restarts_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> list[int] | None:
+    """The lanes that begin anew in the next block; None where blocks go in different directions."""
+    directions = {block.direction for block in blocks if block.direction}
+    if len(directions) != 1:
+        return None
+    direction = directions.pop()
+    firsts, lasts = (
+        np.concatenate([block.numbers[side] for block in blocks if block.numbers is not None])
+        for side in (0, 1)
+    )
+    steps = [(following, firsts[following] - lasts[lane]) for lane, following in stream.borders]
+    if any(step == 0 for _, step in steps):
+        return None
+    return [following for following, step in steps if step * direction < 0]
+
+
+def _changes_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> list[int] | None:
+    """The lanes that begin with another value in the next block; None where one comes back."""
+    firsts, lasts = (
+        [label for block in blocks for label in as_labels(getattr(block, side))]
+        for side in ("firsts", "lasts")
+    )
+    keys = [key for summary in stream.summaries for key in as_labels(summary.lanes.keys)]
+    seen: dict[Hashable, list[Hashable]] = {}
+    for key, first, last in zip(keys, firsts, lasts, strict=True):
+        known = seen.setdefault(key, [])
+        if known and first != known[-1] and first in known:
+            return None
+        known += [label for label in (first, last) if label not in known[-1:]]
+    return [following for lane, following in stream.borders if lasts[lane] != firsts[following]]
+
+
+def _knows_more(name: str, reading: Reading, breaks: Breaks, stream: _Stream, place: str) -> WarningNote:
+    what = "begins anew" if reading == "restarts" else "changes"
+    known = f", as at all {stream.num_ends:,} ends that are known" if stream.num_ends else ""
+    return WarningNote(
+        "unused-id",
+        f"`{name}`, which no role uses, {what} {breaks.inside:,} times within what is taken for one trajectory"
+        f"{known}; the first at {place}",
+        str(stream.paths[0]),
+        breaks.inside,
+        hint=f"{_use(name, reading)}; {_silence(name)}",
+    )
+
+
+def _is_beside(
+    name: str, reading: Reading, breaks: Breaks, stream: _Stream, place: str, side: str
+) -> WarningNote:
+    what = "begins anew" if reading == "restarts" else "changes"
+    if side == "before":
+        repair = "pass `--done-at start` if the flags say that an episode begins"
+    else:
+        repair = "move the flags by one row if they say which step is the last"
+    return WarningNote(
+        "unused-id",
+        f"`{name}`, which no role uses, {what} one row {side} each of the {stream.num_ends:,} known ends that a step "
+        f"follows, and at none of them; the first at {place}",
+        str(stream.paths[0]),
+        breaks.inside,
+        hint=f"{repair}; {_silence(name)}",
+    )
+
+
+def _use(name: str, reading: Reading) -> str:
+    if reading == "changes":
+        return f"pass `--episode-column {word(name)}` if it tells trajectories apart"
+    return (
+        "if a trajectory ends there, name what says so with `--done-column`, `--terminated-column`, "
+        "`--truncated-column` or `--episode-column`"
+    )
+
+
+def _silence(name: str) -> str:
+    return f"`--episode-column none` if `{name}` has nothing to do with ends"
