@@ -13,6 +13,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, Names
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
@@ -20,7 +21,7 @@ from gaecli.layouts.evidence.unused_flags import is_something_else, listed
 from gaecli.layouts.keys import has_duplicates, names_at
 from gaecli.names import words_of
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, Names
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 #: Of a column of fractions the name has to say that it measures how far an episode is.
