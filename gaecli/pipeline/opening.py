@@ -20,8 +20,13 @@ from gaecli.formats.base import Column, RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.base import Layout
-from gaecli.layouts.evidence.breaks import breaking_columns, first_rows_break
-from gaecli.layouts.evidence.unused_flags import flags_in, peek, unused_flags
+from gaecli.layouts.evidence.unused_flags import (
+    breaking_columns,
+    first_rows_break,
+    flags_in,
+    peek,
+    unused_flags,
+)
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.singles import as_found, single_columns

@@ -14,21 +14,11 @@ from dataclasses import fields
 import numpy as np
 
 from gaecli.array_types import Array, BoolArray, FloatArray, Names
-from gaecli.formats.base import Column, ColumnInfo, RolloutFile
-from gaecli.formats.stored import own_columns
-from gaecli.layouts.base import Layout
-from gaecli.layouts.evidence.unused_flags import is_something_else, listed
+from gaecli.formats.base import Column
 from gaecli.layouts.keys import has_duplicates, names_at
-from gaecli.names import words_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
-from gaecli.settings import Settings
 
-#: Of a column of fractions the name has to say that it measures how far an episode is.
-_PROGRESS_WORDS = listed(
-    "time timestamp timestamps clock elapsed progress phase remaining left step steps timestep timesteps frame "
-    "frames tick ticks turn count counter index idx t id ids episode episodes seconds secs ms sec dt"
-)
 #: A counter may be off a constant distance by this share of it: seconds in float32.
 _JITTER = 1e-3
 #: Of a column that is none, they tell.
@@ -102,49 +92,6 @@ class Neighbours:
             int(np.count_nonzero(beside[:-2] & self.ended)),
             int(np.count_nonzero(beside[2:] & self.ended)),
         )
-
-
-def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
-    """Columns of a number, a text or a time per step, of fractions if the name speaks of time.
-
-    None where ids tell trajectories apart, or where the user said that no column does.
-    """
-    roles = layout.roles
-    is_told = (
-        roles.get("episode") is not None or "episode" in settings.columns or roles.get("padding") is not None
-    )
-    if is_told or not layout.has_steps or layout.kind.row_is == "trajectory":
-        return ()
-    reward = file.find(layout.like_column or roles.names["reward"])
-    assert reward is not None
-    known = {*layout.row_columns, *roles.row_columns, *settings.columns.values(), *settings.stream_columns}
-    known |= {*settings.output_columns, *own_columns(file.provenance)}
-    return tuple(
-        name
-        for name, info in file.columns.items()
-        if name not in known
-        and not is_something_else(name)
-        and _may_break(info)
-        and info.shape == reward.shape
-    )
-
-
-def _may_break(info: ColumnInfo) -> bool:
-    if info.is_list or info.is_deep or info.unusable is not None or info.damage is not None:
-        return False
-    if info.kind == "float":
-        return not _PROGRESS_WORDS.isdisjoint(words_of(info.name))
-    return info.kind in ("int", "id", "time")
-
-
-def first_rows_break(column: Column) -> bool:
-    """Whether the first rows of a column speak for either: not every other row has something of its own."""
-    values = column.values
-    if column.offsets is not None or values.dtype.kind not in "biuf" or len(values) < 2:
-        return False
-    if column.categories is None:
-        return True
-    return len(np.unique(values)) * 2 <= len(values) + 1
 
 
 def column_breaks(

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.formats.base import Column
-from gaecli.layouts.evidence.breaks import ColumnBreaks, Neighbours, column_breaks
 from gaecli.layouts.evidence.unused_flags import flags_in
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
+
+if TYPE_CHECKING:
+    from gaecli.layouts.evidence.breaks import ColumnBreaks, Neighbours
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str]
     )
     if not names:
         return BlockEnds(counts, {})
+    from gaecli.layouts.evidence.breaks import Neighbours
+
     neighbours = Neighbours.of(block)
     return BlockEnds(
         counts,
@@ -101,6 +106,8 @@ def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str]
 def _breaks(
     block: Block, neighbours: Neighbours, columns: Mapping[str, Column], names: Sequence[str], start: int
 ) -> dict[str, ColumnBreaks]:
+    from gaecli.layouts.evidence.breaks import column_breaks
+
     found = {}
     for name in names:
         column = columns[name].as_ids()

@@ -1,4 +1,5 @@
-"""Columns that no role uses and that may say where trajectories end: of 0 and 1, and of the shape of the rewards.
+"""Columns that no role uses and that may say where trajectories end: of 0 and 1, and of the shape of the rewards; or
+ids and counters, which break off there.
 
 Names decide nothing here but what a column surely is not (a success flag, an action, a mask of the prompt).
 Headers rule out most of the others before any row is read; what is left is read along with the rows, once.
@@ -9,43 +10,44 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+import numpy as np
+
 from gaecli.array_types import Array
 from gaecli.columns import Roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
-from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS
+from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS, words_of
 from gaecli.settings import Settings
 
 #: Roles of columns that say where a trajectory ends.
 END_ROLES = ("done", "terminated", "truncated", *INVERTED_ROLES)
 
 
-def listed(words: str) -> frozenset[str]:
-    """The words of a text."""
+def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
 #: Words of names that speak of ends, whatever else the name says.
-_END_WORDS = listed(
+_END_WORDS = _listed(
     "done dones undone undones dead died death alive end ends ended ending eoe eos term terms terminal terminals "
     "terminate terminated terminates termination terminations nonterminal nonterminals trunc truncate truncated "
     "truncates truncation truncations timeout timeouts expired reset resets finish finished finishes over "
     "absorbing boundary cutoff crash crashed"
 )
 #: Words that do so where no other word says what the column is about.
-_WEAK_END_WORDS = listed("last final first start starts begin begins new continue continues mask masks")
+_WEAK_END_WORDS = _listed("last final first start starts begin begins new continue continues mask masks")
 #: Abbreviations in use, as a whole name.
-_SHORT_NAMES = listed("d dn ds dw nd tm tr fin stop")
+_SHORT_NAMES = _listed("d dn ds dw nd tm tr fin stop")
 #: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
-_OTHER_WORDS = listed(
+_OTHER_WORDS = _listed(
     "success successes succeeded successful solved correct intervention interventions intervened human expert "
     "teleop teleoperated action actions act acts gripper attention prompt obs observation observations state "
     "states reward rewards value values advantage advantages return returns logp logprob logprobs image images "
     "camera label labels task subtask"
 )
-_OTHER_NAMES = listed("a u s o ob x")
+_OTHER_NAMES = _listed("a u s o ob x")
 #: Roles whose names are not those of ends.
 _OTHER_ROLES = ("reward", "value", "next_value", "bootstrap_value", "episode", "env", "step", "mask")
 _OTHER_ALIASES = frozenset([*(name.lower() for role in _OTHER_ROLES for name in ALIASES[role]), *KEY_PARTS])
@@ -53,6 +55,11 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[a-z]+")
 #: The same where words are run together.
 _END_STEM = re.compile(r"done|(?<!de)termin|trunc|time_?out|time_?limit|absorb|finish")
+#: Of a column of fractions the name has to say that it measures how far an episode is.
+_PROGRESS_WORDS = _listed(
+    "time timestamp timestamps clock elapsed progress phase remaining left step steps timestep timesteps frame "
+    "frames tick ticks turn count counter index idx t id ids episode episodes seconds secs ms sec dt"
+)
 #: Rows of the first look at a column.
 _PEEK_ROWS = 256
 
@@ -157,6 +164,49 @@ def _fits(info: ColumnInfo, reward: ColumnInfo, layout: Layout) -> bool:
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
+
+
+def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
+    """Columns of a number, a text or a time per step, of fractions if the name speaks of time.
+
+    None where ids tell trajectories apart, or where the user said that no column does.
+    """
+    roles = layout.roles
+    is_told = (
+        roles.get("episode") is not None or "episode" in settings.columns or roles.get("padding") is not None
+    )
+    if is_told or not layout.has_steps or layout.kind.row_is == "trajectory":
+        return ()
+    reward = file.find(layout.like_column or roles.names["reward"])
+    assert reward is not None
+    known = {*layout.row_columns, *roles.row_columns, *settings.columns.values(), *settings.stream_columns}
+    known |= {*settings.output_columns, *own_columns(file.provenance)}
+    return tuple(
+        name
+        for name, info in file.columns.items()
+        if name not in known
+        and not is_something_else(name)
+        and _may_break(info)
+        and info.shape == reward.shape
+    )
+
+
+def _may_break(info: ColumnInfo) -> bool:
+    if info.is_list or info.is_deep or info.unusable is not None or info.damage is not None:
+        return False
+    if info.kind == "float":
+        return not _PROGRESS_WORDS.isdisjoint(words_of(info.name))
+    return info.kind in ("int", "id", "time")
+
+
+def first_rows_break(column: Column) -> bool:
+    """Whether the first rows of a column speak for either: not every other row has something of its own."""
+    values = column.values
+    if column.offsets is not None or values.dtype.kind not in "biuf" or len(values) < 2:
+        return False
+    if column.categories is None:
+        return True
+    return len(np.unique(values)) * 2 <= len(values) + 1
 
 
 def peek(

@@ -24,7 +24,6 @@ from gaecli.layouts.masks import looks_like_ends
 from gaecli.layouts.row_order import NeedsKeys
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
-from gaecli.pipeline.judging.breaks import unused_borders
 from gaecli.pipeline.judging.filler_rows import filler_rows
 from gaecli.pipeline.judging.ids import unused_ids
 from gaecli.pipeline.judging.missed_rewards import missed_rewards
@@ -77,7 +76,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
         *_unit_notes(case),
         *ids,
-        *unused_borders(case.paths, case.summaries, case.combined, case.summaries[0].facts.suspects),
+        *_unused_borders(case),
     ]
 
 
@@ -89,6 +88,14 @@ def _unit_notes(case: StreamEvidence) -> list[WarningNote]:
 
     check_readings(name, case.paths, case.summaries, case.combined.carries)
     return unit_notes(case.paths, case.summaries, case.combined.carries)
+
+
+def _unused_borders(case: StreamEvidence) -> list[WarningNote]:
+    if not case.summaries[0].ends.breaks:
+        return []
+    from gaecli.pipeline.judging.breaks import unused_borders
+
+    return unused_borders(case.paths, case.summaries, case.combined, case.summaries[0].facts.suspects)
 
 
 def _unseen(case: StreamEvidence) -> Unseen:
