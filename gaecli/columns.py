@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
@@ -267,15 +267,20 @@ def flag_of(role: str) -> str:
 
 
 def _by_names(
-    file: RolloutFile, there: _NamedColumns, role: str, aliases: Sequence[str], *, by_case: bool = True
+    file: RolloutFile, there: _NamedColumns, role: str, aliases: tuple[str, ...], *, by_case: bool = True
 ) -> list[str]:
     """Columns that have one of the names, those that fit the role before all others."""
-    found = [there.columns[alias] for alias in aliases if alias in there.columns]
-    if not found:
+    if not there.columns.keys().isdisjoint(aliases):
+        found = [there.columns[alias] for alias in aliases if alias in there.columns]
+    else:
         # `next.reward` may also be a field of a struct `next`, as torchrl's tensors are stored.
-        found = [alias for alias in aliases if "." in alias and file.find(alias) is not None]
+        found = [
+            alias for alias, head in _paths(aliases) if head in there.heads and file.find(alias) is not None
+        ]
     if not found and by_case and not there.lowered.keys().isdisjoint(aliases):
         found = [name for alias in aliases for name in there.lowered.get(alias, [])]
+    if not found:
+        return found
     fitting = [name for name in found if _fits(file.find(name), role)]
     fitting = [name for name in fitting if not _is_deep(file, name)] or fitting
     if role == "step":
@@ -283,11 +288,19 @@ def _by_names(
     return fitting or found[:1]
 
 
+@cache
+def _paths(aliases: tuple[str, ...]) -> Sequence[tuple[str, str]]:
+    """Those that may be paths into structs, each with what it begins with."""
+    return [(alias, alias.partition(".")[0]) for alias in aliases if "." in alias]
+
+
 @dataclass(frozen=True, eq=False)
 class _NamedColumns:
     """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`."""
 
     columns: Mapping[str, str]
+    #: What names of the file begin with, up to their first dot.
+    heads: frozenset[str]
 
     @cached_property
     def lowered(self) -> Mapping[str, Sequence[str]]:
@@ -306,7 +319,7 @@ def _named_columns(file: RolloutFile) -> _NamedColumns:
         head, _, field_name = name.partition(".")
         if head == "steps" and field_name and "steps" in file.columns:
             found.setdefault(field_name, name)
-    return _NamedColumns(found)
+    return _NamedColumns(found, frozenset(name.partition(".")[0] for name in file.columns))
 
 
 def _is_deep(file: RolloutFile, name: str) -> bool:

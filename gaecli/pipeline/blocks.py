@@ -155,6 +155,17 @@ class BlockStore:
             return scanned
 
 
+class LastingStore(BlockStore):
+    """For a stream that is gone over again and again."""
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(block.num_bytes for blocks in self._kept.values() for block in blocks.values())
+
+    def take(self, stream: int, address: BlockAddress) -> Scanned | None:
+        return self.get(stream, address)
+
+
 class RawBlock(NamedTuple):
     """The cells of a block as they are in the file."""
 

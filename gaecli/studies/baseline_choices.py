@@ -30,6 +30,7 @@ from gaecli.studies.baseline_trials import ScoredColumn
 from gaecli.studies.column import Against, find_column
 from gaecli.studies.group_sample import GroupSample, GroupSamples
 from gaecli.studies.reward_weights import reward_weights
+from gaecli.studies.scored_streams import ScoredStreams
 from gaecli.studies.scores import ScoredCells, cells_of, scored_cells, written_numbers
 
 #: So many choices of a group and a reward column are held against all rules.
@@ -43,6 +44,7 @@ class Choice:
     settings: Settings
     #: The groups of the stream that it is held against, or all of them.
     sample: GroupSample
+    streams: ScoredStreams
     cells: ScoredCells
     column: ScoredColumn
     num_unexplained: int
@@ -54,8 +56,7 @@ class Choice:
 
     def written(self, settings: Settings) -> FloatArray:
         """[C] what `gae compute` writes of these cells under these settings."""
-        asked = self.sample.asked
-        return written_numbers(asked.plan, settings, asked.memory_bytes)
+        return written_numbers(self.streams.of(self.sample.asked, settings))
 
     @property
     def is_per_row(self) -> bool:
@@ -81,6 +82,7 @@ class Choices:
     def __init__(self, asked: Asked) -> None:
         self._asked, self._only = asked, asked.only
         self._samples = GroupSamples(asked)
+        self._streams = ScoredStreams(asked.memory_bytes)
         self.groups = group_columns(asked.file, asked.only.group_column)
         #: Of names that say nothing: they count if they are it.
         self.others = [] if self.groups else other_columns(asked.file, asked.against.column)
@@ -228,12 +230,13 @@ class Choices:
     def _choice(self, settings: Settings, *, is_fitted: bool = False) -> Choice:
         sample = self._samples.of(settings.group_column)
         asked = sample.asked
-        cells = scored_cells(asked.plan, settings, asked.memory_bytes)
+        cells = scored_cells(self._streams.of(asked, settings))
         numbers = cells_of(asked.against, cells, asked.path)
         column = ScoredColumn.of(cells, numbers, asked.against.rounding)
         return Choice(
             settings,
             sample,
+            self._streams,
             cells,
             column,
             column.num_unexplained(),

@@ -37,7 +37,8 @@ from gaecli.studies.column import ColumnCells
 from gaecli.studies.final_numbers import finisher
 from gaecli.studies.parts import rows_of_slots
 from gaecli.studies.reading import SettledStream, settled, settled_blocks
-from gaecli.studies.scores import ROWS_PER_BLOCK, ScoredBlocks, ScoredCells, written_cells
+from gaecli.studies.scored_streams import ROWS_PER_BLOCK
+from gaecli.studies.scores import ScoredBlocks, ScoredCells, written_cells
 
 #: Share of the memory limit for blocks from one look to the next, of each of the two streams.
 _STORE_SHARE = 0.08

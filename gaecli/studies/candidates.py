@@ -50,7 +50,8 @@ def candidates(
         if only is not None:
             return
     groups: dict[tuple[object, ...], list[str]] = {}
-    rules: dict[tuple[object, ...], Mapping[str, Any]] = {}
+    # Settings of the first of each group, and the flags that they have on top.
+    first: dict[tuple[object, ...], tuple[Settings, Mapping[str, Any]]] = {}
     for name, preset in PRESETS.items():
         if only is not None and name != only:
             continue
@@ -69,13 +70,13 @@ def candidates(
                 continue  # it has rules that these settings say nothing to
             key = (*_convention(preset, made, holds), *_columns(file, made))
             groups.setdefault(key, []).append(name)
-            rules[key] = flags
+            first.setdefault(key, (made, flags))
     seen = set()
     # The name alone before one with a flag: where the file has no such end, the flag says nothing.
-    for key, names in sorted(groups.items(), key=lambda group: bool(rules[group[0]])):
-        made = _settings(names[0], settings, **{**tested, **rules[key]})
+    for key, names in sorted(groups.items(), key=lambda group: bool(first[group[0]][1])):
+        made, flags = first[key]
         seen.add((made.preset, made.truncation))
-        yield Candidate(tuple(names), made, rules[key])
+        yield Candidate(tuple(names), made, flags)
     if only is None and settings.success_column is None and not settings.is_over_units:
         for truncation in _TRUNCATIONS:
             if ("exact", truncation) not in seen:

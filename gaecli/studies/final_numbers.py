@@ -69,7 +69,8 @@ def finishers(readings: Sequence[SettledStream]) -> list[Finisher]:
     constants: Constants = ()
     for stage in stages_of(settings):
         parts = [one.stream.measure(one.context, constants, stage) for one in readings]
-        constants = (*constants, merged_tables(stage, parts).constants())
+        tables = merged_tables(stage, parts) if len(parts) > 1 else parts[0]
+        constants = (*constants, tables.constants())
     return [Finisher(settings, one.stream.number, constants) for one in readings]
 
 

@@ -10,15 +10,10 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.label_tables import LabelTable
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.settings import Settings
-from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.column import Against
 from gaecli.studies.final_numbers import Finisher, Grouping, finisher, grouping_of
 from gaecli.studies.parts import first_rows
-from gaecli.studies.reading import SettledStream, read_stream, settled_blocks
-
-#: Rows of a block: groups reach over all of them anyway.
-ROWS_PER_BLOCK = 1 << 18
+from gaecli.studies.reading import SettledStream, settled_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +40,12 @@ class ScoredCells:
         return self.groups >= 0
 
 
-def scored_cells(plan: StreamPlan, settings: Settings, memory_bytes: int) -> ScoredCells:
-    """`settings` name an estimator of scores, and what groups them."""
-    reading = read_stream(plan, settings, memory_bytes, block_rows=ROWS_PER_BLOCK)
+def scored_cells(reading: SettledStream) -> ScoredCells:
+    """Of a stream under settings that name an estimator of scores, and what groups them."""
     blocks = ScoredBlocks(reading)
     parts = [blocks.of(file, start, settled) for file, start, settled, _ in settled_blocks(reading)]
     if not parts:
-        raise DataError(f"`{plan.paths[0]}` has no rows: there is nothing to verify")
+        raise DataError(f"`{reading.stream.plan.paths[0]}` has no rows: there is nothing to verify")
     names = ("scores", "groups", "rows", "is_last", "enters")
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return ScoredCells(**columns, num_groups=max(blocks.num_groups, 1))
@@ -136,9 +130,8 @@ class _Numbered:
         return numbers
 
 
-def written_numbers(plan: StreamPlan, settings: Settings, memory_bytes: int) -> FloatArray:
-    """[C] what `gae compute` writes under these settings, NaN where nothing."""
-    reading = read_stream(plan, settings, memory_bytes, block_rows=ROWS_PER_BLOCK)
+def written_numbers(reading: SettledStream) -> FloatArray:
+    """[C] what `gae compute` writes of a stream, NaN where nothing."""
     finish = finisher(reading)
     return np.concatenate([written_cells(finish, *block) for block in settled_blocks(reading)])
 

@@ -15,6 +15,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.parquet import reader
 from gaecli.settings import Settings
 from gaecli.sources import inputs
+from gaecli.studies import scored_streams
 from gaecli.studies.search import search
 
 TRL = Path(__file__).parents[2] / "sample_data" / "logs" / "trl_completions_00003.parquet"
@@ -44,6 +45,22 @@ def test_the_file_is_opened_once_for_all_conventions(tmp_path, opened):
 def test_a_log_is_opened_once_for_all_rules_of_groups(opened):
     assert verify(TRL).is_reproduced
     assert opened == [TRL]
+
+
+@pytest.mark.parametrize("memory_bytes", [1 << 30, 1 << 15], ids=["all kept", "the last one kept"])
+def test_rules_that_take_the_rows_alike_share_them(monkeypatch, memory_bytes):
+    """Rules of nine libraries differ in what they make of scores, and hardly in what they take for one."""
+    taken = []
+
+    def counting(plan, settings, *more, **given):
+        taken.append(settings)
+        return open_stream(plan, settings, *more, **given)
+
+    open_stream = scored_streams.open_stream
+    monkeypatch.setattr(scored_streams, "open_stream", counting)
+    found = verify(TRL, memory_bytes=memory_bytes)
+    assert found.best.name == "trl grpo"
+    assert len(found.attempts) > 3 * len(taken)
 
 
 def test_each_set_of_columns_is_read_once(tmp_path, monkeypatch):
