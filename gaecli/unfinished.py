@@ -13,6 +13,7 @@ from collections.abc import Callable
 #: In the order in which they were made. A dict: threads add and take at the same time.
 _left: dict[Callable[[], None], None] = {}
 _word = "nothing was left half-written"
+_is_waited_for = False
 
 
 def remember(put_away: Callable[[], None]) -> None:
@@ -41,3 +42,13 @@ def leave_word(word: str) -> None:
 
 def last_word() -> str:
     return _word
+
+
+def end_is_waited_for() -> None:
+    """By whoever started this process, which is there for one command: what can wait is left to another one."""
+    global _is_waited_for
+    _is_waited_for = True
+
+
+def is_waited_for() -> bool:
+    return _is_waited_for

@@ -16,7 +16,7 @@ from gaecli.cli import interrupts
 from gaecli.cli.streams import prepare_streams
 from gaecli.cli.typer_classes import Commands
 from gaecli.errors import GaeError
-from gaecli.unfinished import last_word, put_away_what_is_left
+from gaecli.unfinished import end_is_waited_for, last_word, put_away_what_is_left
 from gaecli.version import __version__
 
 EXIT_INTERRUPTED = 130
@@ -59,6 +59,7 @@ def run() -> NoReturn:
     ):  # what Python warns of is said to who programs; what a user should know we say ourselves
         warnings.simplefilter("ignore")
     interrupts.raise_once()
+    end_is_waited_for()
     try:
         code = _exit_code()
         interrupts.raise_no_more()

@@ -138,7 +138,8 @@ class NewFile:
         if self._checksum is not None:
             # Gone before the file that it fits is: a file without one is read, one with a wrong one is not.
             checksum.unlink(missing_ok=True)
-        self.temporary.replace(self.target)
+        with _freed_behind(self.target):
+            self.temporary.replace(self.target)
         self._is_there, self.is_committed = False, True
         self._close()
         if self._checksum is not None:
@@ -163,7 +164,7 @@ class NewFile:
     def forget_old(self) -> None:
         for kept in (self._kept, self._kept_checksum):
             if kept is not None:
-                with contextlib.suppress(OSError):  # the next run sweeps it
+                with contextlib.suppress(OSError), _freed_behind(kept):  # the next run sweeps it
                     kept.unlink(missing_ok=True)
         self._kept = self._kept_checksum = None
 
@@ -194,6 +195,16 @@ class NewFile:
                 os.fchown(handle, *owner)
                 break
         os.fchmod(handle, stat.S_IMODE(old.st_mode))
+
+
+def _freed_behind(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Meanwhile the file of this name loses it; that of a large one does not keep anybody waiting."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_size >= _LARGE_BYTES:
+            from gaecli.storage.old_file import freed_behind
+
+            return freed_behind(path)
+    return contextlib.nullcontext()
 
 
 def _second_name(path: Path) -> Path | None:
