@@ -51,11 +51,13 @@ class Placement:
             return self._turned(rows if self.cells is None else _scattered(rows, self.cells))
         return rows if self.order is None else rows.take(self.order, axis=0)  # twice as fast as an index
 
-    def to_rows(self, steps: Array, fill: Any = np.nan) -> Array:
-        """Per-step values in the order of the file's rows; `fill` where a row holds no step."""
+    def to_rows(self, steps: Array, fill: Any = np.nan, dtype: np.dtype[Any] | None = None) -> Array:
+        """Per-step values in the order of the file's rows, as `dtype`; `fill` where a row holds no step."""
         if self.dense_shape is not None:
-            table = self._turned(steps, back=True)
+            table = self._turned(steps, back=True, dtype=dtype)
             return table if self.cells is None else table.take(self.cells)
+        if dtype is not None:
+            steps = steps.astype(dtype, copy=False)
         if self.order is None:
             return steps
         if not self.has_other_rows:
@@ -95,15 +97,15 @@ class Placement:
             return found if self.cells is None else self._rows_of_cells(found, num_lanes)
         return steps if self.order is None else self.order[steps]
 
-    def _turned(self, cells: Array, *, back: bool = False) -> Array:
+    def _turned(self, cells: Array, *, back: bool = False, dtype: np.dtype[Any] | None = None) -> Array:
         """Cells, time by time, as steps, lane by lane; or back."""
         assert self.dense_shape is not None
         num_times, num_lanes = self.dense_shape
         num_longer = self.num_rows - num_times * num_lanes
-        cells, found = np.ascontiguousarray(cells), np.empty(self.num_rows, cells.dtype)
+        cells, found = np.ascontiguousarray(cells), np.empty(self.num_rows, dtype or cells.dtype)
         tables, steps = (found, cells) if back else (cells, found)
         split = num_longer * (num_times + 1)
-        size = cells.itemsize
+        size = tables.itemsize
         for lanes, times, table, flat in (
             (num_longer, num_times + 1, tables, steps[:split]),
             (num_lanes - num_longer, num_times, tables[num_longer:], steps[split:]),
@@ -135,21 +137,28 @@ def _scattered(values: Array, places: IndexArray) -> Array:
 
 #: Bytes of a table that are transposed at a time: what is read of a line of the cache is there for the others.
 _TRANSPOSED_BYTES = 1 << 15
+#: The same of what is put side by side first: then longer rows pay more than a smaller cache.
+_GATHERED_BYTES = 1 << 17
 
 
 def _transpose(table: Array, found: Array) -> None:
     """[R, C] into [C, R]."""
     num_rows, num_columns = table.shape
+    is_long = num_rows >= num_columns
+    num_bytes = _TRANSPOSED_BYTES if is_long else _GATHERED_BYTES
     # Odd: rows of a piece that are a power of two apart would want the same few lines of the cache.
-    step = _TRANSPOSED_BYTES // max(table.itemsize * min(num_rows, num_columns), 1) | 1
-    if num_rows >= num_columns:
+    step = num_bytes // max(found.itemsize * min(num_rows, num_columns), 1) | 1
+    if is_long:
         for start in range(0, num_rows, step):
             found[:, start : start + step] = table[start : start + step].T
-    else:
-        for start in range(0, num_columns, step):
-            # Far apart as they stand, every row of the piece would be of another page.
-            piece = np.ascontiguousarray(table[:, start : start + step])
-            found[start : start + step] = piece.T
+        return
+    room = np.empty((num_rows, min(step, num_columns)), found.dtype)
+    for start in range(0, num_columns, step):
+        stop = min(start + step, num_columns)
+        # Far apart as they stand, every row of the piece would be of another page.
+        piece = room[:, : stop - start]
+        piece[...] = table[:, start:stop]
+        found[start:stop] = piece.T
 
 
 @dataclass(frozen=True, eq=False)

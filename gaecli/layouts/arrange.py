@@ -127,9 +127,9 @@ def _by_env(env: Column, ids: Sequence[Column], num_rows: int) -> Arrangement:
     if env_runs is not None and not env_runs.reappears:
         keys = names_at([env], env_runs.starts[:-1])
         return _whole_lanes(Placement(num_rows), env_runs.starts, keys, ids)
-    lane = codes([env], num_rows)
-    period, cells = regular_period(lane), None
+    period, cells = regular_period(env), None
     if period is None:
+        lane = codes([env], num_rows)
         cells = cells_of_times(lane)
         if cells is None:
             return _lanes_of(np.argsort(lane, kind="stable"), lane, [env], ids)

@@ -159,18 +159,28 @@ def codes(columns: Sequence[Column], num_rows: int) -> Array:
     return combined if combined is not None else np.zeros(num_rows, np.uint16)
 
 
-def regular_period(values: Array) -> int | None:
+def regular_period(column: Column) -> int | None:
     """N if the rows are (k0, k1, ..., kN-1) again and again: a time-major log of N environments.
 
-    The last time may be the beginning of one.
+    The last time may be the beginning of one. None where a key is missing: that is no value to compare.
     """
-    again = np.flatnonzero(values[1:] == values[0])
-    if not len(again):
+    values = column.values
+    if column.is_null is not None or len(values) < 2:
         return None
-    period = int(again[0]) + 1
-    if period < 2 or not _are_distinct(values[:period]):
+    period = _first_again(values)
+    if period is None or period < 2 or not _are_distinct(values[:period]):
         return None
     return period if bool((values[period:] == values[:-period]).all()) else None
+
+
+def _first_again(values: Array) -> int | None:
+    """The first row behind the first one with the same value."""
+    for rows in (values[1:_FIRST_ROWS], values[1:]):  # of all rows only where it must be
+        again = rows == values[0]
+        first = int(np.argmax(again))
+        if again[first]:
+            return first + 1
+    return None
 
 
 def _are_distinct(values: Array) -> bool:

@@ -112,7 +112,7 @@ class ColumnBuilder:
             present = np.ones(block.num_steps, np.bool_) if absent is None else ~absent
             is_null = ~placement.to_rows(present, fill=False)
         with np.errstate(over="ignore"):
-            values = placement.to_rows(steps.astype(OUTPUT_DTYPE, copy=False))
+            values = placement.to_rows(steps, dtype=OUTPUT_DTYPE)
         return self._column(values, is_null)
 
     def _column(self, values: Array, is_null: BoolArray | None) -> OutputColumn:
