@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import gaecli
-from gaecli.cli.heap import keep_freed_memory
+from gaecli.heap import keep_freed_memory
 
 ENVIRONMENTS = 64
 STEPS_PER_EPISODE = 100

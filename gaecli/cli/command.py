@@ -13,11 +13,11 @@ import typer
 
 from gaecli.cli import defaults
 from gaecli.cli.files_from import names_from
-from gaecli.cli.heap import keep_freed_memory
 from gaecli.cli.option import Option
 from gaecli.cli.options import OPTIONS
 from gaecli.cli.values import parse_size
 from gaecli.errors import UsageError
+from gaecli.heap import keep_freed_memory
 from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import OutputColumn
 from gaecli.formats.watched import count_kept
+from gaecli.heap import looked_at
 from gaecli.pipeline.apply import Totals, finish_block
 from gaecli.pipeline.block_stages import BlockStages
 from gaecli.pipeline.blocks import (
@@ -126,7 +127,9 @@ class BlockTask(Generic[R]):
             assert scanned is not None
         else:
             scanned = self.task.reader(worker).scan(self.piece, self.address, worker.clock)
-        return [self.task.of_block(worker, self.address, scanned)]
+        found = self.task.of_block(worker, self.address, scanned)
+        looked_at(scanned.block.placement.num_rows)
+        return [found]
 
     def parts(self, worker: Worker) -> Iterator[BlockTask[R]]:
         yield self

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
-from gaecli.cli import heap
+from gaecli import heap
 
 
 @pytest.fixture
@@ -15,7 +16,9 @@ def said(monkeypatch):
         monkeypatch.setenv(name, "")  # so that it is afterwards as it is now
         monkeypatch.delenv(name)
     found = []
-    monkeypatch.setattr(heap, "_mallopt", lambda: lambda *words: found.append(words))
+    library = SimpleNamespace(mallopt=lambda *words: found.append(words), malloc_trim=lambda pad: None)
+    monkeypatch.setattr(heap, "_library", lambda: library)
+    monkeypatch.setattr(heap, "_trim", None)
     return found
 
 
@@ -53,3 +56,14 @@ def test_a_command_says_it_and_the_library_does_not(said, copy_sample):
     assert said == []
     assert CliRunner().invoke(app, ["inspect", str(sample)]).exit_code == 0
     assert said
+
+
+def test_what_is_free_is_given_back_now_and_then(said, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(heap, "_num_rows", 0)
+    for _ in range(64):
+        heap.looked_at(1 << 20)  # a library's own process
+    monkeypatch.setattr(heap, "_trim", given_back.append)
+    for _ in range(64):
+        heap.looked_at(1 << 20)
+    assert given_back == [0, 0]
