@@ -17,12 +17,12 @@ HEAD = """\
 
 `gae check INPUT...` looks for what is wrong, or likely to be, in rollout files. It writes nothing.
 
-    gae check rollouts.parquet                     every rule
-    gae check runs/ --select GAE0,GAE302           codes, or how they begin
-    gae check runs/ --ignore value-scale --strict  names work too; warnings count as errors
-    gae check runs/ --output-format github         annotations of a pull request, in GitHub Actions
-    gae check rollouts.parquet --fix               the command with the flags that deal with findings
-    gae check --list                               the table below
+    gae check rollouts.parquet                     # every rule
+    gae check runs/ --select GAE0,GAE302           # codes, or how they begin
+    gae check runs/ --ignore value-scale --strict  # names work too; warnings count as errors
+    gae check runs/ --output-format github         # annotations of a pull request, in GitHub Actions
+    gae check rollouts.parquet --fix               # the command with the flags that deal with findings
+    gae check --list                               # the table below
 
 It ends with 3 if it found errors, with 0 if it found warnings or nothing (`--strict`: with 3 on warnings;
 `--exit-zero`: with 0 on errors too), and with the exit code of the error where a file cannot be opened, or not be

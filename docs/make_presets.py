@@ -18,9 +18,9 @@ HEAD = """\
 `gae compute --preset NAME` computes as a library does. A preset is a row of settings over the same recursion; a
 flag given beside it wins, and the summary says so. The file keeps the name of the preset and every setting in force.
 
-    gae presets                                    the list
-    gae presets sb3                                one of them in full
-    gae compute rollouts.npz --preset cleanrl      its rules
+    gae presets                                    # the list
+    gae presets sb3                                # one of them in full
+    gae compute rollouts.npz --preset cleanrl      # its rules
     gae compute rollouts.npz --preset cleanrl --gamma 0.999 --truncation exact
 
     gaecli.compute("rollouts.npz", preset="cleanrl", gamma=0.999)
