@@ -262,6 +262,14 @@ class RolloutFile(Protocol):
     def writer(self, temporary: Path, plan: WritePlan) -> FileWriter: ...
 
 
+@runtime_checkable
+class HoldsShortArrays(Protocol):
+    """A file whose arrays may be of several lengths."""
+
+    def short_arrays(self, num_rows: int) -> Mapping[str, Array]:
+        """Whole numbers along one axis: of arrays that have two entries or more and fewer than `num_rows` and one."""
+
+
 class ListedColumns:
     """The columns of a file whose headers name all that there is: no structs, and no lists but episodes."""
 

@@ -82,3 +82,10 @@ class WrappedFile:
 
     def writer(self, temporary: Path, plan: WritePlan) -> FileWriter:
         return self._file.writer(temporary, plan)
+
+
+def innermost(file: RolloutFile) -> RolloutFile:
+    """The file behind all others."""
+    while isinstance(file, WrappedFile):
+        file = file.behind
+    return file

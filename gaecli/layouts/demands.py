@@ -49,10 +49,14 @@ def need_ends(
     """Steps without flags and keys could be one trajectory or a hundred. `layout`: what says that it is one."""
     if settings.layout == layout or tells_ends(roles):
         return
+    from gaecli.layouts.runs import run_columns
     from gaecli.missing_columns import columns_there
 
-    likely = likely_ends(file, roles)
+    runs = run_columns(file)
+    likely = [] if runs else likely_ends(file, roles)
     named = f"pass `--done-column {word(likely[0])}` if it says so, or " if likely else ""
+    if runs:
+        named = f"pass `--episode-column {word(runs[0])}` if it has an entry per trajectory, or "
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {columns_there(file)}",

@@ -34,7 +34,7 @@ from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
 from gaecli.settings import Settings
-from gaecli.sources.inputs import StreamPlan, told_success
+from gaecli.sources.inputs import StreamPlan, completed
 from gaecli.storage.local_inputs import Identity
 from gaecli.summary import WarningNote
 
@@ -116,7 +116,7 @@ class FileSource:
     def open(self) -> OpenFile:
         with told(self.path):
             file = open_file(self.path) if self.opener is None else self.opener.open(self.path)
-            file = told_success(as_found(file, self.singles), self.opener, self.settings)
+            file = completed(as_found(file, self.singles), self.opener, self.settings)
         return _opened(file, self.settings, self.rows_per_block, self.row_order)
 
 

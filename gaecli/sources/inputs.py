@@ -26,8 +26,9 @@ from gaecli.datasets.registry import (
 from gaecli.datasets.shards import group_shards
 from gaecli.datasets.tables import LakeTable
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
-from gaecli.formats.base import RolloutFile
+from gaecli.formats.base import HoldsShortArrays, RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
+from gaecli.formats.wrapped import innermost
 from gaecli.layouts.singles import as_scalars
 from gaecli.progress import Progress
 from gaecli.records import dataclass
@@ -90,7 +91,7 @@ class StreamPlan:
     def open_all(self, settings: Settings) -> list[RolloutFile]:
         """All files, as the stream that they are together is to be read."""
         files = as_scalars([self.open(path) for path in self.paths], settings)
-        return [told_success(file, self.openers.get(file.path), settings) for file in files]
+        return [completed(file, self.openers.get(file.path), settings) for file in files]
 
 
 def watched(
@@ -126,8 +127,16 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def told_success(file: RolloutFile, opener: DataSet | None, settings: Settings) -> RolloutFile:
-    """A file as the data set that it is of has it, where success is asked for: its flag may stand elsewhere."""
+def completed(file: RolloutFile, opener: DataSet | None, settings: Settings) -> RolloutFile:
+    """A file with the columns that do not stand in it as such.
+
+    Where success is asked for, its flag as the data set has it; ids of the rows, where an array has an entry per
+    trajectory.
+    """
+    if isinstance(innermost(file), HoldsShortArrays):
+        from gaecli.layouts.runs import with_runs
+
+        file = with_runs(file, settings)
     if opener is None or settings.success_column is None:
         return file
     return opener.with_success(file, settings.success_column, settings.success_at)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import (
     Column,
@@ -29,6 +30,7 @@ from gaecli.formats.hdf5.objects import (
     info_of,
     is_dataset,
     items,
+    lies_elsewhere,
     member,
     reading,
     storable,
@@ -38,8 +40,8 @@ from gaecli.formats.hdf5.objects import (
 from gaecli.formats.hdf5.rings import Ring, ring_of
 from gaecli.formats.hdf5.texts import coded
 
-#: Where arrays stand: at the top, or where Tianshou keeps those of a buffer.
-_CONTAINERS = ("_meta", "")
+#: Where arrays stand: at the top, or where Tianshou keeps those of a buffer, or as in the zarr of diffusion policies.
+_CONTAINERS = ("_meta", "", "data")
 #: Tianshou's loader wants to know of every dataset what it was.
 _TYPE_ATTRIBUTE, _ARRAY = "__data_type__", "ndarray"
 
@@ -126,6 +128,17 @@ class FlatHdf5Input(Hdf5File):
     def read_whole(self, name: str) -> Column:
         with reading(self.path) as file:
             return self._column(member(file, self.container), name, 0, self.num_rows)
+
+    def short_arrays(self, num_rows: int) -> Mapping[str, Array]:
+        """By their paths in the file: they may stand beside the group of the others, as `meta/episode_ends` does."""
+        with reading(self.path) as file:
+            return {
+                name: np.asarray(item[()])
+                for name, item in items(file)
+                if is_dataset(item) and item.dtype.kind in "iu" and len(item.shape or ()) == 1
+                if 2 <= item.shape[0] <= num_rows + 1 and item.shape[0] not in (num_rows, self.ring.capacity)
+                if not lies_elsewhere(item)
+            }
 
     def writer(self, temporary: Path, plan: WritePlan) -> FlatHdf5Output:
         return FlatHdf5Output(self, temporary, plan)

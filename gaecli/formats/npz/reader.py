@@ -162,6 +162,14 @@ class NpzInput(ListedColumns):
             return self._column(name, reader.read((*rows_first(info.shape), 1)[0]).reshape(info.shape))
         raise AssertionError
 
+    def short_arrays(self, num_rows: int) -> Mapping[str, Array]:
+        return {
+            name: self.read_whole(name).values
+            for name, info in self.columns.items()
+            if info.kind == "int" and info.unusable is None and len(info.shape) == 1
+            if 2 <= info.shape[0] <= num_rows + 1 and info.shape[0] != num_rows
+        }
+
     def _usable(self, name: str) -> ColumnInfo:
         info = self.columns[name]
         if info.damage is not None:

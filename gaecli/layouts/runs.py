@@ -1,0 +1,117 @@
+"""Arrays that say where the trajectories of flat rows begin, end, or how long they are, as ids of the rows.
+
+`episode_ends` of diffusion policies, `lengths`, `traj_starts`, `cu_seqlens`: they have an entry per trajectory, not
+per step. Their numbers tell which they are; the name decides where the numbers alone do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gaecli.array_types import Array, IndexArray
+from gaecli.columns import find_roles
+from gaecli.formats.base import Column, ColumnInfo, HoldsShortArrays, RolloutFile, Unit
+from gaecli.formats.wrapped import WrappedFile, innermost
+from gaecli.names import words_of
+from gaecli.settings import Settings
+
+_STARTS, _ENDS, _SPLITS = (
+    frozenset(words.split())
+    for words in (
+        "start starts begin begins beginning first firsts offset offsets ptr indptr index indices idx",
+        "end ends done dones last lasts final terminal terminals term stop stops idx index indices",
+        "split splits boundary boundaries border borders cut cuts indices indexes",
+    )
+)
+
+
+def with_runs(file: RolloutFile, settings: Settings) -> RolloutFile:
+    """The file with a column of ids for each such array, under its name."""
+    source = innermost(file)
+    if not isinstance(source, HoldsShortArrays):
+        return file
+    # The user may name an array that is no column yet.
+    columns = {role: name for role, name in settings.columns.items() if role != "episode"}
+    names = find_roles(file, replace(settings, columns=columns)).names
+    reward = file.find(names.get("reward", ""))
+    if reward is None or reward.unusable is not None or not reward.shape or reward.is_list:
+        return file
+    num_rows = reward.shape[0]
+    if int(np.prod(reward.shape)) != num_rows:
+        return file
+    found = {
+        name: starts
+        for name, array in source.short_arrays(num_rows).items()
+        if name not in names.values() and (starts := starts_of(name, array, num_rows)) is not None
+    }
+    return _WithRuns(file, reward, found) if found else file
+
+
+def starts_of(name: str, array: Array, num_rows: int) -> IndexArray | None:
+    """Where the trajectories begin, if they are all of the rows."""
+    numbers: IndexArray = array.astype(np.int64)
+    words = frozenset(words_of(name))
+    first, last = int(numbers[0]), int(numbers[-1])
+    if (numbers < 0).any() or (array.dtype.kind == "u" and (array > num_rows).any()):
+        return None
+    is_rising = bool((numbers[1:] > numbers[:-1]).all())
+    if is_rising and last == num_rows:
+        return numbers[:-1] if first == 0 else np.concatenate(([0], numbers[:-1]))
+    if is_rising and last == num_rows - 1 and words & _ENDS:
+        return np.concatenate(([0], numbers[:-1] + 1))
+    if is_rising and last < num_rows and first == 0 and words & _STARTS:
+        return numbers
+    if is_rising and last < num_rows and first > 0 and words & _SPLITS:
+        return np.concatenate(([0], numbers))
+    if int(numbers.sum()) == num_rows:
+        return np.concatenate(([0], np.cumsum(numbers)[:-1]))[numbers > 0]
+    return None
+
+
+def run_columns(file: RolloutFile) -> Sequence[str]:
+    """The columns of `file` that are such arrays."""
+    while isinstance(file, WrappedFile):
+        if isinstance(file, _WithRuns):
+            return tuple(file.runs)
+        file = file.behind
+    return ()
+
+
+class _WithRuns(WrappedFile):
+    """Beside the columns of a file, the number of the trajectory that each row is of."""
+
+    def __init__(self, file: RolloutFile, reward: ColumnInfo, runs: Mapping[str, IndexArray]) -> None:
+        super().__init__(file)
+        self.runs = runs
+        self._like = reward.name
+        ids = {
+            name: ColumnInfo(name, "int", "int64, from one entry per trajectory", reward.shape)
+            for name in runs
+        }
+        self.columns = {**file.columns, **ids}
+
+    def find(self, name: str) -> ColumnInfo | None:
+        return self.columns[name] if name in self.runs else self._file.find(name)
+
+    def may_hold_flags(self, name: str) -> bool:
+        return name not in self.runs and self._file.may_hold_flags(name)
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        wanted = [name for name in names if name in self.runs]
+        others = [name for name in names if name not in self.runs]
+        for start, stop, columns in self._file.blocks(unit, others or [self._like], rows_per_block):
+            rows = np.arange(start, stop)
+            yield start, stop, {**columns, **{name: self._ids(name, rows) for name in wanted}}
+
+    def read_whole(self, name: str) -> Column:
+        if name not in self.runs:
+            return self._file.read_whole(name)
+        return self._ids(name, np.arange(self.columns[name].shape[0]))
+
+    def _ids(self, name: str, rows: IndexArray) -> Column:
+        return Column(np.searchsorted(self.runs[name], rows, side="right") - 1)
