@@ -20,7 +20,7 @@ from gaecli.cli.main import app
 from gaecli.errors import FileError, MissingExtraError
 from gaecli.gallery import Gallery
 from gaecli.report import plots
-from gaecli.report.plots import paper
+from gaecli.report.plots import paper, rollouts
 from gaecli.report.text import Canvas
 
 needs_matplotlib = pytest.mark.skipif(
@@ -172,7 +172,9 @@ class TestFiles:
             shown = "".join("".join(text.itertext()) for text in texts)
             assert "".join(map(Canvas().clean, title.split("\n"))) in shown
 
-    def test_names_of_inputs_and_columns_stand_in_no_ones_way(self, tmp_path):
+    def test_names_of_inputs_and_columns_stand_in_no_ones_way(self, tmp_path, monkeypatch):
+        """Names are in the title; of the panels below one is enough."""
+        monkeypatch.setattr(rollouts, "draw_gallery", lambda figure, gallery, theme: figure.add_subplot())
         path, column = tmp_path / "報\x01酬\u202e<&$.parquet", "$\\frac{\x01\x1b報\ufffe<&"
         cells = {column: [1.0, 2.0, 3.0], "value": [0.0, 1.0, 2.0], "terminated": [False, False, True]}
         with path.open("wb") as file:
@@ -201,11 +203,19 @@ class TestFiles:
             draw(picture, "pendulum")
         assert pictures[0].read_bytes() == pictures[1].read_bytes()
 
-    def test_equal_data_makes_the_same_drawing_alone_and_on_a_page(self, page, sample_data, tmp_path):
-        gallery = gallery_of(sample_data / "cartpole.parquet")
-        plots.plot_gallery(gallery, str(tmp_path / "picture.svg"), TITLE)
-        drawing = (tmp_path / "picture.svg").read_text()
-        assert drawing[drawing.index("<svg") :] in page
+    def test_equal_data_makes_the_same_drawing_alone_and_on_a_page(self, tmp_path):
+        def panel(figure, theme):
+            """All that refers to something else: an image, a clip, a marker, an entry of a legend."""
+            axes = figure.add_subplot()
+            axes.scatter([0, 1], [1, 0], rasterized=True)
+            axes.plot([0, 1], "o", label="line")
+            axes.legend()
+
+        page, picture = tmp_path / "page.html", tmp_path / "picture.svg"
+        for path in (page, picture):
+            paper.draw(str(path), TITLE, (3.0, 2.0), panel)
+        drawing = picture.read_text()
+        assert drawing[drawing.index("<svg") :] in page.read_text()
 
     def test_an_empty_gallery_and_a_constant_one_can_be_drawn(self, tmp_path):
         empty = Gallery({}, 0, True, (), 0)
