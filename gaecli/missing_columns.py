@@ -20,6 +20,8 @@ _SUGGESTED = {
 
 #: What is computed from rewards and values, or stands one step beside them.
 _NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
+#: Columns that a message lists.
+_MOST_NAMED = 24
 
 
 class MissingRoleError(UsageError):
@@ -106,8 +108,8 @@ def _is_packed(file: RolloutFile) -> bool:
     return list(file.columns) == ["item"]
 
 
-def columns_there(file: RolloutFile, most: int = 24) -> str:
+def columns_there(file: RolloutFile) -> str:
     """For messages: those that somebody wrote, not those that a data set makes up (`(padding row)`)."""
     names = [name for name in file.columns if not name.startswith("(")]
-    more = f", … ({len(names) - most} more)" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "none"
+    more = f", … ({len(names) - _MOST_NAMED} more)" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more if names else "none"

@@ -21,6 +21,8 @@ WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 T = TypeVar("T")
 
 _DIGITS = re.compile(r"(\d+)")
+#: Of a document that says what a data set holds.
+_MOST_DOCUMENT_BYTES = 64 << 20
 
 
 #: The content of a mark, given by its name relative to the root.
@@ -140,7 +142,7 @@ class DamagedMarkError(FileError):
     """What says which files a data set has cannot be read: they are no independent files for that."""
 
 
-def read_document(path: Path, most_bytes: int = 64 << 20) -> dict[str, Any] | None:
+def read_document(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is no file."""
     try:
         if not path.is_file():
@@ -148,7 +150,7 @@ def read_document(path: Path, most_bytes: int = 64 << 20) -> dict[str, Any] | No
                 raise damaged(path, "is a link that leads nowhere" if path.is_symlink() else "is no file")
             return None
         size = path.stat().st_size
-        if size > most_bytes:
+        if size > _MOST_DOCUMENT_BYTES:
             raise damaged(path, f"is too large for what it should be: {size / 1e6:,.0f} MB")
         return parsed(path, path.read_bytes())
     except PermissionError as error:

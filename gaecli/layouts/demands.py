@@ -61,7 +61,7 @@ def need_ends(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {columns_there(file)}",
         hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
-        f"if the file is one single trajectory, pass `--layout {layout}`" + or_nested(reward, "of one step"),
+        f"if the file is one single trajectory, pass `--layout {layout}`" + or_nested(reward),
     )
 
 
@@ -100,5 +100,5 @@ def tells_ends(roles: Roles) -> bool:
     return bool(roles.key_parts) or any(roles.get(role) for role in tells)
 
 
-def or_nested(reward: ColumnInfo, what: str) -> str:
-    return f"; if each row is a trajectory {what}, pass `--layout nested`" if reward.is_unpacked else ""
+def or_nested(reward: ColumnInfo) -> str:
+    return "; if each row is a trajectory of one step, pass `--layout nested`" if reward.is_unpacked else ""

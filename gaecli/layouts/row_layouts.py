@@ -63,5 +63,5 @@ def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo) -> DataError:
     return DataError(
         f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
         hint="every role has one number per row; name another column with its `--…-column`"
-        + or_nested(reward, "of one step"),
+        + or_nested(reward),
     )

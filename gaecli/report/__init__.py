@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gaecli.report.document import summary_to_dict, to_json
     from gaecli.report.messages import print_error, print_failures, print_warning
     from gaecli.report.progress import ProgressLine
-    from gaecli.report.table import render_summary, render_warnings
+    from gaecli.report.table import render_summary
 
 _HOMES = {
     "ProgressLine": "progress",
@@ -24,7 +24,6 @@ _HOMES = {
     "print_failures": "messages",
     "print_warning": "messages",
     "render_summary": "table",
-    "render_warnings": "table",
     "summary_to_dict": "document",
     "to_json": "document",
 }
@@ -37,7 +36,6 @@ __all__ = [
     "print_failures",
     "print_warning",
     "render_summary",
-    "render_warnings",
     "summary_to_dict",
     "to_json",
 ]

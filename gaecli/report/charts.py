@@ -46,10 +46,10 @@ def format_setting(number: float) -> str:
     return f"{mantissa}e{int(exponent_digits)}" if exponent_mark else mantissa
 
 
-def format_seconds(seconds: float | None, *, missing: str = "-") -> str:
+def format_seconds(seconds: float | None) -> str:
     """Three digits at most, in the unit that a person would say: `8 ms`, `4.12 s`, `3 min 20 s`."""
     if seconds is None or not math.isfinite(seconds):
-        return missing
+        return "-"
     if seconds < 0.9995:
         return "0 s" if seconds <= 0 else "<1 ms" if seconds < 0.0005 else f"{seconds * 1000:.0f} ms"
     if seconds < 9.995:
@@ -63,20 +63,20 @@ def format_seconds(seconds: float | None, *, missing: str = "-") -> str:
     return f"{hours:,} h {minutes:02d} min"
 
 
-def format_rate(per_second: float | None, unit: str = "steps", *, missing: str = "-") -> str:
+def format_rate(per_second: float | None, unit: str = "steps") -> str:
     """`812 steps/s`, `24.1 k steps/s`, `108 M steps/s`."""
     if per_second is None or not math.isfinite(per_second):
-        return missing
+        return "-"
     for size, prefix in ((1e9, "G "), (1e6, "M "), (1e3, "k ")):
         if per_second >= size * 0.9995:
             return f"{_three_digits(per_second / size)} {prefix}{unit}/s"
     return f"{_three_digits(per_second)} {unit}/s"
 
 
-def format_bytes(count: int | None, *, missing: str = "-") -> str:
+def format_bytes(count: int | None) -> str:
     """`512 bytes`, `56.0 kB`, `1.24 GB`: decimal units, as file managers have them."""
     if count is None:
-        return missing
+        return "-"
     for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= size * 0.9995:
             return f"{_three_digits(count / size)} {unit}"

@@ -19,7 +19,7 @@ from gaecli.report.notes import grouped, warning_lines
 from gaecli.report.statistics_table import statistics_lines
 from gaecli.report.text import BAD, CAUTION, STATUS_STYLES, STRONG, Canvas, plural
 from gaecli.report.text_flow import flow, stacked
-from gaecli.summary import FileSummary, Summary, WarningNote
+from gaecli.summary import FileSummary, Summary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 def render_summary(summary: Summary, console: Console) -> None:
     print_lines(summary_lines(summary, Canvas.of(console)), console)
-
-
-def render_warnings(notes: Sequence[WarningNote], console: Console) -> None:
-    """The block of warnings by itself."""
-    print_lines(warning_lines(notes, Canvas.of(console)), console)
 
 
 def summary_lines(summary: Summary, canvas: Canvas) -> list[Text]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,13 +27,8 @@ from gaecli.rollouts import Block
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 
-R = TypeVar("R")
-
 #: What makes rewards of success.
 SUCCESS_SETTINGS = ("success_column", "success_reward", "failure_cost", "success_at")
-
-#: (file of the stream, first row, block, what it is told about its surroundings) -> anything.
-Look = Callable[[int, int, Settled, Carry], R]
 
 #: Share of the memory limit for blocks that are kept from the first look to the second.
 STORE_SHARE = 0.4

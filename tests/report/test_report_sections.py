@@ -14,10 +14,8 @@ from report.examples import (
     summary,
 )
 from report.shown import WIDTHS, line_with, many_files, too_wide, verdict
-from rich.console import Console
 from rich.text import Text
 
-from gaecli.report import render_warnings
 from gaecli.report.details import read_explained_variance
 from gaecli.report.text import ASCII, UNICODE, Canvas
 from gaecli.report.text_flow import flow
@@ -192,9 +190,9 @@ def test_different_warnings_are_capped_and_counted() -> None:
     assert "! 15 warnings" in verdict(text)
 
 
-def test_warnings_can_be_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    render_warnings([WarningNote("code", "see [this]")], Console(width=80))
-    assert capsys.readouterr().out == "! see [this]\n  code\n"
+def test_brackets_in_a_warning_are_no_markup() -> None:
+    text = rendered(summary(warnings=[WarningNote("code", "see [this]")]))
+    assert "! see [this]\n  code\n" in text
 
 
 def test_an_output_elsewhere_is_named() -> None:

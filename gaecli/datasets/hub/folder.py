@@ -88,7 +88,7 @@ def recognise(directory: Path) -> HubFolder | None:
     streams = tuple(group_shards(files))
     title = "`datasets` folder with `README.md`"
     lines = _lines(directory / CARD)
-    has_configs = _has_key(lines, "configs")
+    has_configs = _has_configs(lines)
     try:
         lists, patterns = _feature_lists(lines), _patterns(lines)
     except NotPlainError as error:
@@ -105,14 +105,14 @@ def is_marked(folder: Path) -> bool:
         return True
     lines = _lines(folder / CARD)
     try:
-        return _has_key(lines, "configs") or bool(_may_list_features(lines) and _feature_lists(lines))
+        return _has_configs(lines) or bool(_may_list_features(lines) and _feature_lists(lines))
     except NotPlainError:
         return True
 
 
-def _has_key(lines: Sequence[str], key: str) -> bool:
+def _has_configs(lines: Sequence[str]) -> bool:
     """At the top of the YAML, whether that is plain or not."""
-    return any(line.startswith(f"{key}:") for line in head(lines))
+    return any(line.startswith("configs:") for line in head(lines))
 
 
 def _may_list_features(lines: Sequence[str]) -> bool:
