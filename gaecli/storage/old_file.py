@@ -41,9 +41,7 @@ def freed_behind(path: Path) -> Iterator[None]:
     except BaseException:
         os.close(handle)
         raise
-    if os.fstat(
-        handle
-    ).st_nlink:  # a file system that has given it another name, to be rid of it when it is closed
+    if os.fstat(handle).st_nlink:  # it was given another name, which goes when it is closed
         os.close(handle)
     elif is_waited_for():
         _leave_to_child(handle)
