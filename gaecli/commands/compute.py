@@ -100,7 +100,7 @@ class _Run:
         #: What there is of the results when the run has ended, in a few words.
         self.state = ""
         self.started = time.perf_counter()
-        if options.device not in ("auto",):
+        if options.device not in ("auto", "cpu"):
             start_torch_import()
 
     def go(self, sources: Sequence[str | Path]) -> Summary:

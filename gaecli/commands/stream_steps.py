@@ -11,6 +11,7 @@ from gaecli.commands.rerun import earlier_entries, may_be_done
 from gaecli.commands.warnings import behind_cache, findings, only_file
 from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
+from gaecli.kernels.torch_import import start_torch_import
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.header_notes import earlier_columns, names_alike, stored_settings
 from gaecli.pipeline.judging.continuity import Edges
@@ -107,6 +108,8 @@ class StreamSteps:
         if done is None:
             if self.context.engine.is_here:
                 ahead = self.outputs.begin_early(opened, self.context.worker)
+                if self.device.uses_torch:  # after the copy has begun, which goes on meanwhile
+                    start_torch_import()
             elif (ready := self._in_one_task(opened, inputs)) is not None:
                 return ready
         if ahead is None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gaecli.errors import DeviceError, UsageError
-from gaecli.kernels.torch_import import start_torch_import, torch_module
+from gaecli.kernels.torch_import import torch_module
 from gaecli.records import dataclass
 
 
@@ -68,8 +68,7 @@ def choose_device(requested: str, num_steps: int) -> Device:
     if requested == "auto":
         return _automatic_device(num_steps)
     if requested == "cpu":
-        # It is there wherever torch is, so nothing waits for the import until something is computed.
-        start_torch_import()
+        # It is there wherever torch is, so that nothing has to be imported until something is computed.
         return Device("cpu", f"torch {_torch_version()}", "as requested", uses_torch=True)
     torch = torch_module()
     available = _available_devices(torch)

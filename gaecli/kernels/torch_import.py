@@ -49,12 +49,18 @@ class _TorchImport(threading.Thread):
 
 
 _lock = threading.Lock()
-_started: _TorchImport | None = None
+_only: _TorchImport | None = None
 
 
 def start_torch_import() -> None:
-    """Begin `import torch` in a daemon thread, once; later calls do nothing."""
-    _import_thread()
+    """Begin `import torch` in a daemon thread, once; later calls do nothing.
+
+    It has the interpreter nearly all the time that it takes: what can go on beside it, as a copy can, begins before.
+    """
+    thread = _import_thread()
+    with _lock:
+        if thread.ident is None:
+            thread.start()
 
 
 @contextlib.contextmanager
@@ -78,6 +84,7 @@ def torch_module() -> Any:
     Raises:
         DeviceError: it cannot be imported.
     """
+    start_torch_import()
     thread = _import_thread()
     thread.join()
     if thread.error is not None:
@@ -89,9 +96,8 @@ def torch_module() -> Any:
 
 
 def _import_thread() -> _TorchImport:
-    global _started
+    global _only
     with _lock:
-        if _started is None:
-            _started = _TorchImport()
-            _started.start()
-        return _started
+        if _only is None:
+            _only = _TorchImport()
+        return _only

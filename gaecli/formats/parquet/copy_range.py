@@ -33,7 +33,7 @@ _WRITTEN_BYTES = 32 << 20
 _AHEAD_BYTES = 128 << 20
 _AHEAD_GROUPS = 4
 #: So long nothing was read for the last time: whoever reads is at something else.
-_STALLED_SECONDS = 0.25
+_STALLED_SECONDS = 0.1
 #: What is given back begins and ends at multiples of this: the kernel may keep so much as one.
 _FOLIO_BYTES = 2 << 20
 _KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
