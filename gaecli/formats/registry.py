@@ -12,6 +12,7 @@ from typing import Any
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.records import dataclass
+from gaecli.shell_words import file_word
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,15 @@ SECONDARY_SUFFIXES = tuple(suffix for one in FORMATS if one.is_secondary for suf
 _MAGIC_BYTES = 16
 _NAMES = "Parquet, NPZ, Arrow IPC, JSON lines, CSV, HDF5, `torch.save`"
 
-#: Files that people have rollouts in and that are not read: how to make one that is.
+#: Files that people have rollouts in and that are not read: how to make one that is. Names are words of the command,
+#: and no part of a text in it, so that whatever they hold is a name to the shell, to Python and to SQL.
 _CONVERSIONS = {
-    ".json": "duckdb -c \"COPY (FROM '{name}') TO '{stem}.parquet'\"",
-    ".npy": "python -c \"import numpy as np; np.savez('{stem}.npz', rewards=np.load('{name}'))\", with the other "
-    "arrays beside `rewards`",
-    ".gz": "gunzip -k '{name}'",
-    ".zst": "zstd -d '{name}'",
+    ".json": "duckdb -c \"COPY (FROM read_json('/dev/stdin')) TO '/dev/stdout' (FORMAT parquet)\" < {name} "
+    "> {parquet}",
+    ".npy": "python -c 'import sys, numpy as np; np.savez(sys.argv[2], rewards=np.load(sys.argv[1]))' {name} {npz}, "
+    "with the other arrays beside `rewards`",
+    ".gz": "gunzip -k {name}",
+    ".zst": "zstd -d {name}",
 }
 #: Suffixes of files, as names of directories a mistake.
 _OTHER_FILES = frozenset((*_CONVERSIONS, ".txt", ".pkl", ".pickle", ".xlsx", ".mat", ".zip"))
@@ -202,7 +205,8 @@ def _not_a_rollout_file(path: Path, magic: bytes) -> FileError:
     conversion = _CONVERSIONS.get(path.suffix.lower())
     hint = None
     if conversion is not None:
-        hint = conversion.format(name=path, stem=path.with_suffix(""))
+        made = {name: file_word(path.with_suffix(f".{name}")) for name in ("parquet", "npz")}
+        hint = conversion.format(name=file_word(path), **made)
     kind = next((name for start, name in _OTHERS.items() if magic.startswith(start)), None)
     what = f"it is {kind}" if kind else "it does not start like one"
     return FileError(f"`{path}` is not a rollout file ({_NAMES}): {what}", hint=hint)

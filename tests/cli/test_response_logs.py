@@ -380,7 +380,7 @@ def test_what_torch_saved_without_tensors_is_refused_with_a_way_to_read_it(tmp_p
         gaecli.FileError, match=r"written by `torch\.save`, and is no dict of tensors"
     ) as caught:
         gaecli.compute(path)
-    assert "weights_only=True)['samples']" in (caught.value.hint or "")
+    assert 'weights_only=True)["samples"]' in (caught.value.hint or "")
 
 
 def test_settings_of_a_log_are_those_of_its_command(logs: Path) -> None:

@@ -29,6 +29,7 @@ from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
 from gaecli.formats.stored import parse_document
+from gaecli.shell_words import file_word
 
 _DAMAGE = (*MALFORMED, OSError)
 _MOST_PROVENANCE_BYTES = 16 << 20
@@ -206,6 +207,7 @@ def _refusal(path: Path, what: str) -> FileError:
     return FileError(
         f"`{path}` was written by `torch.save`, and is no dict of tensors: {what}",
         hint="tensors of a dict are read, and nothing else, which could run code; samples as slime saves them, if "
-        'you trust the file: python -c "import json, torch; [print(json.dumps(sample, default=str)) for sample in '
-        f"torch.load('{path}', weights_only=True)['samples']]\" > '{path.with_suffix('')}.jsonl'",
+        "you trust the file: python -c 'import json, sys, torch; [print(json.dumps(sample, default=str)) for sample "
+        f'in torch.load(sys.argv[1], weights_only=True)["samples"]]\' {file_word(path)} > '
+        f"{file_word(path.with_suffix('.jsonl'))}",
     )
