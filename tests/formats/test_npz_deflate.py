@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import random
 import zipfile
 import zlib
@@ -34,26 +35,24 @@ def content_of(size: int) -> bytes:
     return random.Random(size).randbytes(size // 2) + bytes(size - size // 2)
 
 
-def packed(content: bytes, folder: Path, num_threads: int, write_at_once: int) -> deflate.DeflatedContent:
+def packed(content: bytes, num_threads: int, write_at_once: int) -> tuple[deflate.DeflatedContent, bytes]:
     threads = deflate.DeflaterThreads()
     threads.count = num_threads
-    new = deflate.DeflatedContent(threads, folder)
+    file = io.BytesIO()
+    new = deflate.DeflatedContent(threads, file)
     for start in range(0, len(content), write_at_once):
         new.write(content[start : start + write_at_once])
     new.finish()
     threads.close()
-    return new
+    return new, file.getvalue()
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 7 * PIECE + 13])
-def test_zlib_inflates_what_was_deflated_in_pieces(
-    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_zlib_inflates_what_was_deflated_in_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deflate, "PIECE_BYTES", PIECE)
     content, found = content_of(size), set()
     for num_threads, write_at_once in [(1, 10_000), (3, 10_000), (2, 300)]:
-        new = packed(content, tmp_path, num_threads, write_at_once)
-        body = new.file.read()
+        new, body = packed(content, num_threads, write_at_once)
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         assert inflater.decompress(body) == content
         assert (inflater.eof, inflater.unused_data) == (True, b"")

@@ -7,20 +7,16 @@ cores: the bytes depend neither on their number nor on `--jobs`. They do depend 
 from __future__ import annotations
 
 import os
-import tempfile
 import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
 #: Larger ones compress no better, and each costs five bytes at its end.
 PIECE_BYTES = 1 << 20
-#: Compressed arrays larger than this wait on disk.
-SPOOL_BYTES = 8 << 20
 _RAW = -zlib.MAX_WBITS  # no header, no checksum: the archive has its own
 _MOST_THREADS = 8
 #: Of 0 to 3. On advantages and returns 2 takes a third more time for the same size, 3 three times as much; 0 makes
@@ -81,7 +77,7 @@ class Inflater:
             raise zlib.error(str(error)) from error
 
 
-def deflated(piece: bytes, *, is_last: bool) -> bytes:
+def deflated(piece: bytes | memoryview, *, is_last: bool) -> bytes:
     """Bytes that follow those of the piece before."""
     isal = _isal()
     packer: Any = (
@@ -101,7 +97,7 @@ class DeflaterThreads:
         )
         self._pool: ThreadPoolExecutor | None = None
 
-    def start(self, piece: bytes, *, is_last: bool) -> Future[bytes]:
+    def start(self, piece: bytes | memoryview, *, is_last: bool) -> Future[bytes]:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count, "npz-deflate")
         return self._pool.submit(deflated, piece, is_last=is_last)
@@ -112,44 +108,46 @@ class DeflaterThreads:
 
 
 class DeflatedContent:
-    """What goes into a member, deflated as it comes."""
+    """What goes into a member, deflated as it comes, to `file` from where that stands."""
 
-    def __init__(self, threads: DeflaterThreads, folder: Path) -> None:
+    def __init__(self, threads: DeflaterThreads, file: IO[bytes]) -> None:
         self.num_bytes = self.packed_bytes = self.crc = 0
+        self.file = file
         self._threads = threads
-        self._folder = folder
-        self._piece = bytearray()
+        #: Of one piece; what fills one by itself is not copied.
+        self._parts: list[memoryview] = []
+        self._num_held = 0
         self._window: deque[Future[bytes]] = deque()
-        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=str(folder))  # noqa: SIM115
 
     def write(self, content: bytes | memoryview) -> None:
+        """`content` stays as it is."""
         rest = memoryview(content).cast("B")
         self.num_bytes += len(rest)
         self.crc = crc32(rest, self.crc)
         while rest:
-            if len(self._piece) == PIECE_BYTES:  # the last one is told that it is
-                self._start()
-            room = PIECE_BYTES - len(self._piece)
-            self._piece += rest[:room]
-            rest = rest[room:]
+            if self._num_held == PIECE_BYTES:  # the last one is told that it is
+                self._window.append(self._threads.start(self._piece(), is_last=False))
+                self._take(self._threads.count)
+            part = rest[: PIECE_BYTES - self._num_held]
+            self._parts.append(part)
+            self._num_held += len(part)
+            rest = rest[len(part) :]
 
     def finish(self) -> None:
-        """All of it is in `file`, from its beginning on."""
-        last = bytes(self._piece)
+        """All of it is in `file`."""
+        last = self._piece()
         if not self._window:  # not worth a thread
             self._keep(deflated(last, is_last=True))
         else:
             self._window.append(self._threads.start(last, is_last=True))
             self._take(0)
-        self.file.seek(0)
 
     def close(self) -> None:
         self.file.close()
 
-    def _start(self) -> None:
-        self._window.append(self._threads.start(bytes(self._piece), is_last=False))
-        self._piece.clear()
-        self._take(self._threads.count)
+    def _piece(self) -> bytes | memoryview:
+        parts, self._parts, self._num_held = self._parts, [], 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _take(self, most_left: int) -> None:
         while len(self._window) > most_left:
