@@ -24,7 +24,7 @@ class Side:
 
 @dataclass(frozen=True)
 class DifferentCell:
-    """Row of the file, plural over the items of lists and the cells of arrays; None stands for no number."""
+    """Row of the file, counted over the items of lists and the cells of arrays; None stands for no number."""
 
     row: int
     a: float | None

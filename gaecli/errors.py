@@ -90,3 +90,9 @@ def not_one_of(flag: str, given: object, words: Iterable[str]) -> UsageError:
         f"`{flag}` is `{given}`; it must be one of {', '.join(words)}",
         hint=f"did you mean `{near[0]}`?" if near else None,
     )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, in one line; its kind where it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

@@ -108,7 +108,7 @@ class Explanation(Shown):
     #: Steps from t to the end of the trajectory, t included: the sum has so many terms.
     num_steps: int
     end: End
-    #: Number of the last step, plural from t, and its row.
+    #: Number of the last step, counted from t, and its row.
     end_row: int | None
     bootstrap: BootstrapSource
     bootstrap_value: float

@@ -38,8 +38,8 @@ class StripResult(Shown):
 
     @property
     def counts(self) -> dict[str, int]:
-        plural = Counter(file.state for file in self.files)
-        return {state: plural[state] for state in ("stripped", "would strip", "clean", "failed")}
+        counted = Counter(file.state for file in self.files)
+        return {state: counted[state] for state in ("stripped", "would strip", "clean", "failed")}
 
     @property
     def exit_code(self) -> int:

@@ -184,7 +184,7 @@ class Normalization:
     mean: float | None = None
     std: float | None = None
     num_groups: int = 0
-    #: At most a few dozen, in order of appearance; all of them are plural in `num_groups`.
+    #: At most a few dozen, in order of appearance; all of them are counted in `num_groups`.
     groups: Sequence[NormalizationGroup] = ()
 
 
@@ -292,7 +292,7 @@ class Summary(Shown):
 
 @dataclass(frozen=True)
 class EpisodeInfo:
-    """One trajectory. `row` is that of its first step, plural from the start of `file`."""
+    """One trajectory. `row` is that of its first step, counted from the start of `file`."""
 
     file: str
     row: int

@@ -27,7 +27,7 @@ def measure_shapes(bench: Bench) -> None:
         if not bench.has_time(name):
             return
         for precision in ("double", "single"):
-            seconds = bench.seconds(lambda: gaecli.gae(**given, precision=precision))  # noqa: B023
+            seconds = bench.seconds(lambda: gaecli.gae(**given, precision=precision))  # noqa: B023 - called at once
             of_copy = seconds / copying * len(rewards) / num_steps
             bench.findings.figure(f"{name}, {precision}", seconds, num_steps, of_copy=of_copy)
             if precision == "double":

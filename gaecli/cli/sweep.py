@@ -77,35 +77,26 @@ def sweep(
     sources = given.sources("gae sweep FILE…; see `gae sweep --help`")
     check_metric(metric, has_labels=settings[0].labelling is not None)
     check_plot(plot)
-    options = {
-        "output": given["output"],
-        "overwrite": given["overwrite"],
-        "memory_bytes": given.memory_bytes,
-        "device": given["device"],
-    }
-    if is_grid:
-        grid = [
-            parse_grid(text, flag) if text is not None else []
-            for text, flag in ((gammas, "--gamma"), (lams, "--lam"))
-        ]
-        from gaecli.commands.sweep import SweepOptions
-        from gaecli.commands.sweep import sweep as run
+    of_gamma, of_lam = (
+        parse_grid(text, flag) if text is not None else []
+        for text, flag in ((gammas, "--gamma"), (lams, "--lam"))
+    )
+    from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
+    from gaecli.commands.sweep import sweep as sweep_grid
 
-        with given.progress(quiet=quiet) as progress:
-            found = run(
-                sources,
-                grid[0],
-                grid[1],
-                settings[0],
-                SweepOptions(**options),
-                windows=n_steps,
-                progress=progress,
+    options = SweepOptions(
+        output=given["output"],
+        overwrite=given["overwrite"],
+        memory_bytes=given.memory_bytes,
+        device=given["device"],
+    )
+    with given.progress(quiet=quiet) as progress:
+        if is_grid:
+            found = sweep_grid(
+                sources, of_gamma, of_lam, settings[0], options, windows=n_steps, progress=progress
             )
-    else:
-        from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
-
-        with given.progress(quiet=quiet) as progress:
-            found = sweep_side_by_side(sources, settings, SweepOptions(**options), progress)
+        else:
+            found = sweep_side_by_side(sources, settings, options, progress)
     if plot is not None and found.counts.steps:
         from gaecli.report.plots import plot_sweep
 

@@ -20,7 +20,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from gaecli.errors import DataError, FileError, UsageError
+from gaecli.errors import DataError, FileError, UsageError, first_line
 from gaecli.records import dataclass
 from gaecli.shell_words import word
 
@@ -246,7 +246,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, KeyError) as error:
         raise FileError(
-            f"`{path}` cannot be read: {str(error).splitlines()[0]}",
+            f"`{path}` cannot be read: {first_line(error)}",
             hint="it says which episodes there are: download or write it anew",
         ) from error
 

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from gaecli.engines.base import EngineOptions, Task
-from gaecli.engines.ray_connection import RayConnection, first_line
+from gaecli.engines.ray_connection import RayConnection
 from gaecli.engines.ray_nodes import check_nodes, num_at_once
 from gaecli.engines.threads import Threads
 from gaecli.engines.worker_facts import WorkerFacts, check_alike, facts_here
-from gaecli.errors import EngineError, GaeError
+from gaecli.errors import EngineError, GaeError, first_line
 from gaecli.storage.sent_paths import dumps, loads
 
 W = TypeVar("W")

@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 
 from gaecli.engines.base import EngineOptions
 from gaecli.engines.threads import default_jobs
-from gaecli.errors import EngineError, MissingExtraError
+from gaecli.errors import EngineError, MissingExtraError, first_line
 
 _KNOCK_SECONDS = 5.0
 
@@ -96,8 +96,3 @@ class _WithoutRay:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

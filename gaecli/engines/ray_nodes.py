@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gaecli.engines.ray_connection import first_line
 from gaecli.engines.worker_facts import WorkerFacts, check_alike, facts_here
-from gaecli.errors import DeviceError, EngineError, GaeError
+from gaecli.errors import DeviceError, EngineError, GaeError, first_line
 
 #: Of an answer that was lost with its worker.
 _MOST_RETRIES = 5

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
-from gaecli.errors import FileError
+from gaecli.errors import FileError, first_line
 from gaecli.records import dataclass
 
 #: "id" is anything that can be compared but not computed with: strings, binary. "time" is a moment or a span:
@@ -421,8 +421,3 @@ def unreadable(
         return FileError(f"no permission to read `{path}`")
     where = f"{member} of `{path}`" if member is not None else f"`{path}`"
     return FileError(f"{where} cannot be read as {title}: {what or first_line(error)}", hint=hint)
-
-
-def first_line(error: Exception) -> str:
-    said = str(error).strip()
-    return said.splitlines()[0] if said else type(error).__name__

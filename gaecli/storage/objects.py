@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from gaecli.errors import FileError, GaeError
+from gaecli.errors import FileError, GaeError, first_line
 from gaecli.records import dataclass
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
 from gaecli.storage.uploads import NewObject, ObjectSender, ReplacedMeanwhileError, SentObject, StoredBytes
@@ -279,12 +279,12 @@ def _explained(error: Exception, doing: str, uri: str) -> FileError:
         return FileError(f"`{uri}` does not exist, or its bucket does not")
     if isinstance(error, PermissionError):
         return FileError(
-            f"no permission to {doing} `{uri}`: {_reason(error)}", hint="check the credentials in use"
+            f"no permission to {doing} `{uri}`: {first_line(error)}", hint="check the credentials in use"
         )
     hint = None
     if "credential" in f"{type(error).__name__} {error}".lower():
         hint = "give credentials as the store's own tools take them, e.g. `AWS_PROFILE`"
-    return FileError(f"cannot {doing} `{uri}`: {_reason(error)}", hint=hint)
+    return FileError(f"cannot {doing} `{uri}`: {first_line(error)}", hint=hint)
 
 
 def _cancel_all(loop: AbstractEventLoop) -> None:
@@ -293,8 +293,3 @@ def _cancel_all(loop: AbstractEventLoop) -> None:
 
     for task in asyncio.all_tasks(loop):
         task.cancel()
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -25,7 +25,7 @@ LISTS = [[1.0, 2.0], None, [], [3.0], [4.0], [None], [5.0, 6.0], [7.0]]
 CODES = pa.array([0, 1, 0, 1, 0, 1, 0, 1], pa.int8())
 
 
-def runs(values: pa.Array, ends: list[int], index: pa.DataType = pa.int32()) -> pa.Array:  # noqa: B008
+def runs(values: pa.Array, ends: list[int], index: pa.DataType = pa.int32()) -> pa.Array:  # noqa: B008 - a constant
     return pa.RunEndEncodedArray.from_arrays(pa.array(ends, index), values)
 
 

@@ -168,7 +168,7 @@ def test_one_thread_per_operation_ends_with_the_last_who_wants_it(torch):
             torch_module()
             assert torch.get_num_threads() == 1
             with pytest.raises(ZeroDivisionError), torch_import.one_thread_per_operation():
-                1 / 0  # noqa: B018
+                1 / 0  # noqa: B018 - what is raised is wanted
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 3
     finally:

@@ -68,7 +68,7 @@ def test_vtrace_of_rlax(rollout: Rollout, dtype: str) -> None:
     extras = policies(rollout)
     advantages, targets = found(rollout, extras, estimator="vtrace", lam=LAM, **CLIPS)
     ratios = np.exp(extras["log_prob"] - extras["behaviour_log_prob"])
-    cast = lambda numbers: jax.numpy.asarray(np.asarray(numbers).astype(dtype))  # noqa: E731
+    cast = lambda numbers: jax.numpy.asarray(np.asarray(numbers).astype(dtype))  # noqa: E731 - short
     for env, steps in pieces(rollout):
         last = steps.stop - 1
         following = np.append(rollout.values[env, steps][1:], rollout.following[env, last])
@@ -102,7 +102,7 @@ def test_returns_from_q_and_v_of_rlax(name: str, rollout: Rollout, dtype: str) -
     }[name]
     lam = 1.0 if name == "tree-backup" else LAM
     _, targets = found(rollout, extras, estimator=name, lam=lam)
-    cast = lambda numbers: jax.numpy.asarray(np.asarray(numbers).astype(dtype))  # noqa: E731
+    cast = lambda numbers: jax.numpy.asarray(np.asarray(numbers).astype(dtype))  # noqa: E731 - short
     for env, steps in pieces(rollout):
         last = steps.stop - 1
         later = slice(steps.start + 1, steps.stop)
@@ -122,8 +122,8 @@ def test_vtrace_of_torchrl(rollout: Rollout, dtype: str) -> None:
     """Its λ is 1, and A is clipped as TD errors are."""
     _, (torch, functional) = library("torchrl", "torch", "torchrl.objectives.value.functional")
     extras = policies(rollout)
-    cast = lambda numbers: torch.tensor(np.asarray(numbers), dtype=getattr(torch, dtype))[..., None]  # noqa: E731
-    flag = lambda flags: torch.tensor(np.asarray(flags))[..., None]  # noqa: E731
+    cast = lambda numbers: torch.tensor(np.asarray(numbers), dtype=getattr(torch, dtype))[..., None]  # noqa: E731 - short
+    flag = lambda flags: torch.tensor(np.asarray(flags))[..., None]  # noqa: E731 - short
     following = rollout.values[:, 1:]
     following = np.where(rollout.ended, rollout.following, np.pad(following, ((0, 0), (0, 1))))
     following[:, -1] = rollout.following[:, -1]

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from gaecli.datasets.tables import MAX_FILES, MAX_LOG_BYTES, own_path, too_large
-from gaecli.errors import FileError, GaeError, MissingExtraError
+from gaecli.errors import FileError, GaeError, MissingExtraError, first_line
 from gaecli.records import dataclass
 
 TITLE = "Delta table"
@@ -58,7 +58,7 @@ def told(root: Path, doing: str) -> Iterator[None]:
     except (GaeError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        line = first_line(error)[:300]
         raise FileError(
             f"the log of the {TITLE} `{root}` cannot be {doing}: {line}",
             hint="this is what `deltalake` says of it; write elsewhere with `--output`"

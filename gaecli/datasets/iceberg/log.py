@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaecli.datasets.tables import MAX_FILES, MAX_LOG_BYTES, too_large
-from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
+from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError, first_line
 from gaecli.records import dataclass
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Snapshot:
 
 def check_installed(root: Path) -> None:
     try:
-        import pyiceberg  # noqa: F401
+        import pyiceberg  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise MissingExtraError(
             f"`{root}` is an {TITLE}: which of its files are live, only `pyiceberg` can read",
@@ -71,7 +71,7 @@ def told(root: Path, doing: str = "read") -> Iterator[None]:
     except (GaeError, MemoryError):
         raise
     except Exception as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        line = first_line(error)[:300]
         raise FileError(
             f"the metadata of the {TITLE} `{root}` cannot be {doing}: {line}",
             hint="this is what `pyiceberg` says of it",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gaecli.errors import DataError, FileError
+from gaecli.errors import DataError, FileError, first_line
 from gaecli.formats.arrow.columns import (
     SchemaColumns,
     are_single,
@@ -38,7 +38,6 @@ from gaecli.formats.base import (
     Structure,
     Unit,
     WritePlan,
-    first_line,
     unreadable,
 )
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature

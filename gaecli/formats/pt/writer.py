@@ -62,7 +62,7 @@ class PtOutput:
         self._shape = () if plan.like_column is None else source.columns[plan.like_column].shape
         self._dtypes = {name: array_dtype(dtype) for name, dtype in plan.new_columns.items()}
         self._contents: dict[str, IO[bytes]] = {
-            name: tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(temporary.parent))  # noqa: SIM115
+            name: tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(temporary.parent))  # noqa: SIM115 - kept
             for name in plan.new_columns
         }
 

@@ -11,7 +11,7 @@ import arro3.io
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from formats.arrow_writers import rich_table  # noqa: E402
+from formats.arrow_writers import rich_table  # noqa: E402 - found by the line above
 
 table = arro3.core.Table.from_arrow(rich_table())
 arro3.io.write_ipc(table, str(HERE / "arro3.arrow"), compression=None)
