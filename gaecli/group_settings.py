@@ -156,7 +156,7 @@ def _check_few(settings: SettingFields) -> None:
     """What is given and says nothing to the estimator."""
     for name in FEW:
         given = getattr(settings, name)
-        if settings.uses(name) or given is None or given == DEFAULTS[name]:
+        if given is None or given == DEFAULTS[name] or settings.uses(name):
             continue
         flag = "--reward" if name == "rewards" else setting_flag(name)
         hint = (

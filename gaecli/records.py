@@ -54,7 +54,9 @@ else:
 
 def shallow(record: Any) -> dict[str, Any]:
     """The fields of a record that holds no others: `asdict` copies what nobody is going to change."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+    values, names = vars(record), record.__dataclass_fields__
+    # Most records keep nothing beside their fields.
+    return dict(values) if len(values) == len(names) else {name: values[name] for name in names}
 
 
 class _Later:

@@ -5,9 +5,10 @@ each has a module with its checks, and with what else it says, `gaecli.settings`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields
-from functools import cached_property
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from gaecli.choices import (
@@ -291,6 +292,8 @@ class SettingFields(LabelFields):
     @property
     def given_labels(self) -> dict[str, Any]:
         """The fields of labels that are not as they are where nothing is said."""
+        if not says(self, _LABEL_NAMES):
+            return {}
         return {
             name: getattr(self, name)
             for name, usual in LABEL_DEFAULTS.items()
@@ -318,6 +321,22 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
+_LABEL_NAMES = tuple(LABEL_DEFAULTS)
+
+
+@cache
+def _usual(names: tuple[str, ...]) -> tuple[Callable[[Any], Any], tuple[Any, ...]]:
+    """What gets these fields of settings, and what they are where nothing is said."""
+    return attrgetter(*names), tuple(DEFAULTS[name] for name in names)
+
+
+def says(settings: SettingFields, names: tuple[str, ...]) -> bool:
+    """One of these, two at least, is not as it is where nothing is said."""
+    fields_of, usual = _usual(names)
+    found: bool = fields_of(settings) != usual
+    return found
+
+
 def names_of(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
     if given is None:
         return ()
@@ -335,6 +354,8 @@ def setting_flag(name: str) -> str:
 
 def check_choices(settings: SettingFields, choices: Mapping[str, tuple[str, ...]]) -> None:
     """Each of these settings is one of its words, or as it is where nothing is said."""
+    if not says(settings, tuple(choices)):
+        return
     for name, words in choices.items():
         given = getattr(settings, name)
         if given != DEFAULTS[name]:

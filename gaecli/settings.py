@@ -7,9 +7,9 @@ a number beyond rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -45,6 +45,7 @@ from gaecli.setting_fields import (
     check_choice,
     check_choices,
     is_number,
+    says,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Settings(SettingFields):
         object.__setattr__(self, "estimator", estimator_name(self.estimator))
         check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         decay_settings.check(self)
-        if self.is_over_units or self._says(UNIT_SETTINGS):
+        if self.is_over_units or says(self, UNIT_SETTINGS):
             from gaecli import unit_settings
 
             unit_settings.check(self)
@@ -123,11 +124,11 @@ class Settings(SettingFields):
         check_choice("truncation", self.truncation, (*_TRUNCATIONS, *asks))
         check_choice("layout", self.layout, ("auto", *LAYOUTS))
         self._check_n_steps()
-        if self.kind.is_scored or self.convention.only_scores or self._says(FEW):
+        if self.kind.is_scored or self.convention.only_scores or says(self, FEW):
             from gaecli import group_settings
 
             group_settings.check(self)
-        if self._says(CLIPS) or not self.columns.keys().isdisjoint(ESTIMATOR_ROLES):
+        if says(self, CLIPS) or not self.columns.keys().isdisjoint(ESTIMATOR_ROLES):
             from gaecli import off_policy_settings
 
             off_policy_settings.check(self)
@@ -147,10 +148,6 @@ class Settings(SettingFields):
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is derived of them is kept once it is asked for, and sent nowhere."""
         return shallow(self)
-
-    def _says(self, names: Iterable[str]) -> bool:
-        """One of these is not as it is where nothing is said: what its family checks has something to check."""
-        return any(getattr(self, name) != DEFAULTS[name] for name in names)
 
     def _check_columns(self) -> None:
         for role in self.columns:
@@ -357,6 +354,12 @@ OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
 
 def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, Any]:
     """What a preset decides for an estimator."""
+    return dict(_of_tables(preset.name, None if kind is None else kind.name))
+
+
+@cache
+def _of_tables(preset_name: str, estimator: str | None) -> Mapping[str, Any]:
+    preset, kind = find_preset(preset_name), None if estimator is None else ESTIMATORS[estimator]
     chosen = preset.settings()
     if kind is None:
         return chosen
