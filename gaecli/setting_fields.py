@@ -5,7 +5,7 @@ each has a module with its checks, and with what else it says, `gaecli.settings`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, field, fields
 from functools import cache, cached_property
 from operator import attrgetter
@@ -42,7 +42,7 @@ from gaecli.choices import (
 from gaecli.errors import not_one_of
 from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, EstimatorKind
 from gaecli.presets import Preset, find_preset
-from gaecli.records import dataclass
+from gaecli.records import dataclass, shallow
 
 if TYPE_CHECKING:
     from gaecli.reward_streams import RewardStream
@@ -335,6 +335,12 @@ def says(settings: SettingFields, names: tuple[str, ...]) -> bool:
     fields_of, usual = _usual(names)
     found: bool = fields_of(settings) != usual
     return found
+
+
+def said(settings: SettingFields, left_out: Collection[str]) -> str:
+    """The fields that are not as they are where nothing is said, but for some, as a text."""
+    items = ((name, value) for name, value in shallow(settings).items() if value != DEFAULTS[name])
+    return repr([item for item in items if item[0] not in left_out])
 
 
 def names_of(given: str | tuple[str, ...] | None) -> tuple[str, ...]:

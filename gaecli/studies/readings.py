@@ -29,6 +29,7 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import open_stream
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
+from gaecli.setting_fields import said
 from gaecli.settings import Settings
 from gaecli.studies import sampling
 from gaecli.studies.asked import Asked
@@ -266,12 +267,11 @@ class Readings:
         rules += _READ_BY_ARRAYS if self.asked.file.structure != "table" else ()
         if settings.is_over_units:  # what its library has for units may be flags, of another the ids of them
             left_out.remove("preset")
-        own = [(name, repr(value)) for name, value in vars(settings).items() if name not in left_out]
         theirs = [getattr(settings.convention, name) for name in rules]
         kind = settings.kind
         theirs.append(kind.name if kind.own_roles else kind.roles)  # what it cannot do without is asked for
         by_name = tuple(sorted(found.by_preset & _TOLD_BY_NAME))
-        key = (tuple(own), tuple(theirs), tuple(sorted(roles.items())), repr(flags), by_name)
+        key = (said(settings, left_out), tuple(theirs), tuple(sorted(roles.items())), repr(flags), by_name)
         # With the values beyond ends one can do without them, and not the other way round.
         is_terminal = settings.open_ends == "terminal" and (False, *key) not in self._found
         return (is_terminal, *key)

@@ -22,8 +22,8 @@ from gaecli.pipeline.label_tables import MomentTable
 from gaecli.pipeline.opening import open_stream
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
 from gaecli.pipeline.worker import Worker
-from gaecli.records import dataclass, shallow
-from gaecli.setting_fields import DEFAULTS
+from gaecli.records import dataclass
+from gaecli.setting_fields import said
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked
 from gaecli.studies.reading import SettledStream, plain_estimator, settled_blocks
@@ -128,9 +128,8 @@ def _taking(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[Hashab
     left_out = {*_OF_STAGES, *kind.unused, *(() if has_mask else _OF_MASKS)}
     rules = [*_READ_BY, *(_READ_BY_MASKS if has_mask else ())]
     rules += _READ_BY_ARRAYS if file.structure != "table" else ()
-    said = [(name, value) for name, value in shallow(settings).items() if value != DEFAULTS[name]]
     return (
-        repr([item for item in said if item[0] not in left_out]),
+        said(settings, left_out),
         repr(roles),
         repr(flag_columns(roles, settings)),
         tuple(getattr(convention, name) for name in rules),

@@ -303,7 +303,7 @@ class TestCommand:
         assert max(map(len, result.stdout.splitlines())) <= int(columns)
 
     def test_a_map_wider_than_the_page_goes_on_in_panels(self, run_gae, sample_data):
-        args = ("sweep", sample_data / "pendulum.parquet", "--gamma", "0.5:0.98:0.02", "--lam", "0:1:0.04")
+        args = ("sweep", sample_data / "pendulum.parquet", "--gamma", "0.5:0.95:0.03", "--lam", "0:0.9:0.06")
         result = run_gae(*args, env={"COLUMNS": "80"})
         assert result.returncode == 0, result.stderr
         assert max(map(len, result.stdout.splitlines())) <= 80

@@ -47,13 +47,15 @@ class TestDeviations:
                 advantages[env, t] = running
         return advantages
 
-    def test_terminated_ends_that_use_the_last_state(self, tmp_path):
+    @against_all_or("torchrl")
+    def test_terminated_ends_that_use_the_last_state(self, tmp_path, preset):
         rollout = Rollout(4)
 
         def beyond(env, t):
             return 0.95 * float(rollout.values[env, t]) if rollout.terminated[env, t] else None
 
-        found = verify(rollout.write(tmp_path / "r.parquet", self.by_hand(rollout, beyond)), "adv")
+        path = rollout.write(tmp_path / "r.parquet", self.by_hand(rollout, beyond))
+        found = verify(path, "adv", preset=preset)
         assert not found.is_reproduced
         (deviation,) = found.deviations
         assert deviation.where == "terminated ends"

@@ -125,18 +125,32 @@ def long_noise(tmp_path):
     return path
 
 
-def test_of_noise_all_rows_are_looked_at_for_one_convention(long_noise, monkeypatch):
-    """Other conventions of one recursion see the first rows, and other estimators take the rows as it does."""
-    found, read = [], Readings._read
+def test_of_noise_all_rows_are_looked_at_for_one_convention_and_sorted_for_none(long_noise, monkeypatch):
+    """Other conventions of one recursion see the first rows, and other estimators take the rows as it does.
 
-    def counting(self, settings, *, is_read):
+    Two presets refuse flags of ends that disagree with ids; once the rows stand in order that is no cure.
+    """
+    looks, read = [], Readings._read
+    orders, open_files = [], opening.open_files
+
+    def counting_looks(self, settings, *, is_read):
         sampled = read(self, settings, is_read=is_read)
-        found.extend([] if self._is_head else [(settings.preset, settings.estimator)])
+        looks.extend([] if self._is_head else [(settings.preset, settings.estimator)])
         return sampled
 
-    monkeypatch.setattr(Readings, "_read", counting)
-    assert not verify(long_noise, settings=Settings(layout="long")).is_reproduced
-    assert found == [("exact", "gae")]
+    def counting_orders(plan, settings, block_rows, row_order):
+        orders.append(row_order.is_whole)
+        return open_files(plan, settings, block_rows, row_order)
+
+    monkeypatch.setattr(Readings, "_read", counting_looks)
+    monkeypatch.setattr(opening, "open_files", counting_orders)
+    monkeypatch.setattr(readings, "_MOST_ROWS", 1000)
+    found = verify(long_noise, settings=Settings(layout="long"))
+    assert not found.is_reproduced
+    assert looks == [("exact", "gae")]
+    assert "sb3" in found.unreadable
+    assert orders
+    assert not any(orders)
 
 
 def test_what_was_held_against_the_first_rows_is_not_nearer_for_having_fewer(long_noise, monkeypatch):
@@ -146,21 +160,6 @@ def test_what_was_held_against_the_first_rows_is_not_nearer_for_having_fewer(lon
     fewer = [attempt for attempt in found.attempts if attempt.num_rows < 101]
     assert fewer
     assert found.best.num_rows > 1000
-
-
-def test_rows_in_order_are_sorted_for_no_convention(long_noise, monkeypatch):
-    """Two presets refuse flags of ends that disagree with ids; once the rows stand in order that is no cure."""
-    orders, open_files = [], opening.open_files
-
-    def counting(plan, settings, block_rows, row_order):
-        orders.append(row_order.is_whole)
-        return open_files(plan, settings, block_rows, row_order)
-
-    monkeypatch.setattr(opening, "open_files", counting)
-    monkeypatch.setattr(readings, "_MOST_ROWS", 1000)
-    assert "sb3" in verify(long_noise, settings=Settings(layout="long")).unreadable
-    assert orders
-    assert not any(orders)
 
 
 def test_where_all_steps_are_searched_on_nothing_is_said_of_a_part(tmp_path, monkeypatch):
