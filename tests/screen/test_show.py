@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cli.rollout_files import COUNT, LAST_ROWS, LENGTH, ROWS, columns, write
+from textual._compositor import Compositor
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static, TabbedContent
 
@@ -40,7 +41,10 @@ def look(
     at: Callable[[ShowApp], Any],
     size: tuple[int, int] = (100, 30),
 ) -> list[Any]:
-    """What `at` sees after the keys of each stage."""
+    """What `at` sees after the keys of each stage.
+
+    The screen is drawn after each stage, and not whenever something moves, which takes half of all time.
+    """
 
     async def visit() -> list[Any]:
         app, seen = ShowApp(content), []
@@ -48,9 +52,13 @@ def look(
             for keys in stages:
                 await _pressed(pilot, keys.split())
                 seen.append(at(app))
+                drawn(app.screen._compositor, full=True)
         return seen
 
-    return asyncio.run(visit())
+    drawn = Compositor.render_update
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Compositor, "render_update", lambda *_, **__: None)
+        return asyncio.run(visit())
 
 
 async def _pressed(pilot: Pilot[None], keys: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -70,11 +70,11 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def here(s3: Any, gae_command: Any, small_parts: None, tmp_path: Any) -> StoreRunner:
     """The same in this process, with small parts."""
-    import s3fs
+    from storage.s3_server import take_driver_for
 
-    def run(*args: Any, **options: Any) -> Any:
-        s3fs.S3FileSystem.clear_instance_cache()  # of an earlier server, or other credentials
-        return run_here(*args, **options)
+    def run(*args: Any, env: Mapping[str, str], **options: Any) -> Any:
+        take_driver_for(env)
+        return run_here(*args, env=env, **options)
 
     return StoreRunner(run, gae_command, s3.env, tmp_path / "temporary")
 

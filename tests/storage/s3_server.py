@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -91,10 +91,8 @@ class S3Server:
         }
 
     def stands_for_amazon(self, patch: pytest.MonkeyPatch) -> None:
-        """In this process, whose driver keeps the server of an earlier test."""
-        import s3fs
-
-        s3fs.S3FileSystem.clear_instance_cache()
+        """In this process."""
+        take_driver_for(self.env)
         for name, value in self.env.items():
             patch.setenv(name, value)
 
@@ -176,6 +174,21 @@ class S3Server:
             return start_response(status, headers, *rest)
 
         return self._moto(environ, counting_start)
+
+
+#: What the driver of this process was made with.
+_made_with: dict[str, str] = {}
+
+
+def take_driver_for(env: Mapping[str, str]) -> None:
+    """It keeps the server and the credentials that it was made with; to make it takes as long as many requests."""
+    import s3fs
+
+    wanted = {name: value for name, value in env.items() if name.startswith("AWS_")}
+    if wanted != _made_with:
+        s3fs.S3FileSystem.clear_instance_cache()
+        _made_with.clear()
+        _made_with.update(wanted)
 
 
 def forbid(*_: object) -> Response:
