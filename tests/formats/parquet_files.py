@@ -76,7 +76,7 @@ def flat_table(num_rows: int) -> pa.Table:
 
 
 def _with_pyarrow(table: pa.Table, **options: Any) -> Callable[[Path], None]:
-    return lambda path: pq.write_table(table, path, **{"row_group_size": 40, **options})
+    return lambda path: pq.write_table(table, path, **{"row_group_size": 60, **options})
 
 
 def _without_row_groups(path: Path) -> None:

@@ -140,14 +140,14 @@ def test_no_command_expands_more_of_a_bomb_than_it_has_memory_for(tmp_path: Path
     """
     saved(tmp_path / "0.npz")
     for number, (name, method) in enumerate(BOMBS, start=1):
-        lone_bomb(tmp_path / f"{number}.npz", name, METHODS[method], num_bytes=48 << 20)
+        lone_bomb(tmp_path / f"{number}.npz", name, METHODS[method], num_bytes=24 << 20)
     script = (
         "import re, sys, gaecli\n"
         "from gaecli.commands.inspect import InspectOptions, inspect\n"
         "from gaecli.commands.check import check\n"
-        "def compute(path): gaecli.compute(path, memory_bytes=16 << 20, dry_run=True)\n"
-        "def look(path): inspect([path], options=InspectOptions(head=3, memory_bytes=16 << 20))\n"
-        "def apply_rules(path): check([path], memory_bytes=16 << 20)\n"
+        "def compute(path): gaecli.compute(path, memory_bytes=8 << 20, dry_run=True)\n"
+        "def look(path): inspect([path], options=InspectOptions(head=3, memory_bytes=8 << 20))\n"
+        "def apply_rules(path): check([path], memory_bytes=8 << 20)\n"
         "def refused(command, path):\n"
         "    try:\n"
         "        command(path)\n"
@@ -165,7 +165,7 @@ def test_no_command_expands_more_of_a_bomb_than_it_has_memory_for(tmp_path: Path
     assert done.returncode == 0, done.stderr
     peaks_kib = [*map(int, done.stdout.split())]
     grown = dict(zip(BOMBS, (peak - peaks_kib[0] for peak in peaks_kib[1:]), strict=True))
-    assert max(grown.values()) < 40 << 10, grown
+    assert max(grown.values()) < 20 << 10, grown
 
 
 def test_check_refuses_a_bomb_before_it_reads_a_row(tmp_path: Path) -> None:
