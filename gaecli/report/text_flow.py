@@ -79,13 +79,24 @@ def flow(items: Sequence[Text], width: int, separator: str = " · ") -> list[Tex
 
 def paragraph(text: Text, width: int) -> list[Text]:
     """`text` broken between words; a word wider than a whole line is broken where the line ends."""
-    lines: list[Text] = []
-    for word in text.split(" "):
-        if lines and lines[-1].cell_len + 1 + word.cell_len <= width:
-            lines[-1].append(" ").append_text(word)
+    # Where lines begin and end is found in plain text: to cut each word out by itself takes ten times as long.
+    places: list[tuple[int, int]] = []
+    used = start = 0
+    for word in text.plain.removesuffix(" ").split(" "):
+        cells, end = cell_len(word), start + len(word)
+        if places and used + 1 + cells <= width:
+            places[-1] = places[-1][0], end
+            used += 1 + cells
         else:
-            lines += [Text.assemble(piece) for piece in _folded(word, width)]
-    return lines
+            while cells > max(width, 1):
+                middle = start + max(_fitting(text.plain[start:end], width), 1)
+                places.append((start, middle))
+                start, cells = middle, cell_len(text.plain[middle:end])
+            places.append((start, end))
+            used = cells
+        start = end + 1
+    pieces = text.divide(place for line in places for place in line)
+    return [Text.assemble(piece) for piece in pieces[1::2]]
 
 
 def labelled(label: str, lines: Sequence[Text], label_width: int) -> list[Text]:
@@ -117,17 +128,6 @@ def hanging(lead: Text, lines: Sequence[Text]) -> list[Text]:
     """`lines` with `lead` before the first and as much space before the others."""
     space = Text(" " * lead.cell_len)
     return [Text.assemble(space if position else lead, line) for position, line in enumerate(lines)]
-
-
-def _folded(word: Text, width: int) -> list[Text]:
-    """Pieces of at most `width` cells, and of a character at least."""
-    pieces: list[Text] = []
-    rest = word
-    while rest.cell_len > max(width, 1):
-        position = max(_fitting(rest.plain, width), 1)
-        piece, rest = rest.divide([position])
-        pieces.append(piece)
-    return [*pieces, rest]
 
 
 def _fitting(plain: str, width: int) -> int:
