@@ -161,7 +161,10 @@ def _command_lines(commands: Sequence[Any], width: int) -> list[Text]:
 
 
 def _print_panel(console: Console, title: str, lines: Sequence[Text]) -> None:
-    console.print(Panel(Group(*lines), border_style="dim", title=title, title_align="left"))
+    panel = Panel(Group(*lines), border_style="dim", title=title, title_align="left")
+    # Lines are as wide as they should be, but for a terminal that is narrower than any page.
+    fits = console.width >= _LEAST_WIDTH
+    console.print(panel, no_wrap=fits, overflow="ignore" if fits else None)
 
 
 def _examples(examples: Sequence[Example]) -> Text:
