@@ -56,6 +56,35 @@ def pytest_configure(config: pytest.Config) -> None:
         # Before any test of hypothesis. Not above: pytest rewrites the asserts of all its modules as well.
         importlib.import_module("profiles")
     covers.keeps_slow = "not slow" not in config.option.markexpr
+    if hasattr(config, "workerinput"):
+        _tell_less(config)
+
+
+def _tell_less(config: pytest.Config) -> None:
+    """One of several processes sends word that a test passed, but not also that it was begun, set up and put away.
+
+    Three messages in place of six, which take longer than many a test. Those stay that `-v`, `--durations` or `-rP`
+    could show.
+    """
+    less: dict[str, Callable[..., None]] = {"pytest_runtest_logreport": _report}
+    if config.option.verbose < 1:
+        less["pytest_runtest_logstart"] = _say_nothing
+    for name, instead in less.items():
+        for hook in getattr(config.hook, name).get_hookimpls():
+            if type(hook.plugin).__name__ == "WorkerInteractor":
+                hook.function = partial(instead, hook.function)
+
+
+def _report(send: Callable[[pytest.TestReport], None], report: pytest.TestReport) -> None:
+    if report.passed:
+        if report.when != "call" and report.duration < 0.005 and not report.sections:
+            return
+        report.keywords = {}
+    send(report)
+
+
+def _say_nothing(*_: object) -> None:
+    pass
 
 
 @pytest.hookimpl(wrapper=True)
