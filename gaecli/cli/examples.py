@@ -1,4 +1,4 @@
-"""What people type: the end of each help page. `tests/cli/test_examples.py` runs all of them on sample data."""
+"""What people type: the end of each help page. `tests/cli/test_help_pages.py` runs all of them on sample data."""
 
 from __future__ import annotations
 

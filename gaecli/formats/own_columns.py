@@ -2,7 +2,7 @@
 
 What is stored beside the columns outlives them: whoever edits a cell keeps the provenance, which then says
 of numbers of somebody else that they are up to date. So it has a digest of every column that was written.
-Parquet has a mark for this that writers do not carry over (`parquet_mark.py`), and needs to read no cell.
+Parquet has a mark for this that writers do not carry over (`parquet/mark.py`), and needs to read no cell.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every offset in a footer counts from the start of the file. So the bytes before the footer may stay as they
 are, whatever is put behind them, and a chunk that moves by `delta` bytes needs `delta` added to each of its
-offsets and nothing else (except in its offset index, see `parquet_relocate`).
+offsets and nothing else (except in its offset index, see `relocate`).
 
 A tree is never edited in place: what changes is copied, what does not is shared.
 """

@@ -9,8 +9,8 @@ row counts of the source's row groups. That stream goes straight into the new fi
 first four bytes, is left out, so what pyarrow believes to be at offset x is at x + p - 4, and p - 4 is all that
 has to be added to the offsets in the new chunks and in their offset indexes. The old ones stand where they stood.
 
-Columns to be left out that stand among the others are taken out first (`parquet_relocate`), and a footer that
-cannot be edited byte by byte is made anew with its file (`parquet_rewrite`).
+Columns to be left out that stand among the others are taken out first (`relocate`), and a footer that
+cannot be edited byte by byte is made anew with its file (`rewrite`).
 """
 
 from __future__ import annotations
