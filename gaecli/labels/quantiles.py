@@ -2,7 +2,9 @@
 
 float32 numbers in rising order are 32-bit whole numbers in rising order, once their sign is moved. So the number of
 any rank is found in two looks: how many have each upper half, and, of the one half that the rank falls into, how many
-have each lower half. Between two ranks the quantile is on the line, as with `numpy.quantile(..., method="linear")`.
+have each lower half. Where there are so many groups that these counts would take more than a few for each, a look
+tells fewer bits of the numbers, and there are more looks. Between two ranks the quantile is on the line, as with
+`numpy.quantile(..., method="linear")`.
 """
 
 from __future__ import annotations
@@ -15,17 +17,21 @@ from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.choices import LabelOperator
 from gaecli.records import dataclass
 
-_HALF_BITS = 16
-_HALF = (1 << _HALF_BITS) - 1
+_BITS = 32
+#: So many of them are told by one look, unless that would be too many counts.
+_BITS_OF_LOOK = 16
 #: A table of so many counts is made rather than sorted into.
 _LARGEST_TABLE = 1 << 21
 #: Counts of blocks are added up once there are so many, unless many searches go on at a time.
-_MOST_PENDING = 1 << 21
+_MOST_PENDING = 1 << 20
+#: So many are kept in any case: all of one group.
+_LEAST_KEPT = 1 << 17
+_KEPT_OF_GROUP = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often each number was met: whole numbers, each of a group in the upper and a half in the lower bits."""
+    """How often each number was met: whole numbers, each of a group in the upper and some bits in the lower ones."""
 
     #: What the groups are called.
     labels: Sequence[Hashable]
@@ -35,32 +41,42 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """What is asked of every block: upper halves, or the lower halves of those that are named by group."""
+    """What is asked of every block: the next bits, of all numbers or of those that begin as is named by group."""
 
+    #: How many bits the beginnings have.
+    num_known: int = 0
     wanted: Mapping[Hashable, tuple[int, ...]] | None = None
+
+    @property
+    def num_bits(self) -> int:
+        return min(_BITS_OF_LOOK, _BITS - self.num_known)
+
+    @property
+    def group_bits(self) -> int:
+        """Bits of a code below those of its group."""
+        return self.num_bits if self.wanted is None else self.num_bits + 1
 
     def of(self, numbers: Array, groups: IndexArray | None, labels: Sequence[Hashable]) -> Counts:
         """`numbers`: float32, none of them NaN. `groups`: [N] index into `labels`; None: all are of the first."""
         keys = ordered_bits(numbers)
         group = np.zeros(len(keys), np.int64) if groups is None else groups
-        if self.wanted is None:
-            codes = (group << _HALF_BITS) | (keys >> _HALF_BITS)
-        else:
-            # Of a group two halves at most are wanted: each is one bit more of the code.
-            code = (group << 1) << _HALF_BITS
-            halves = [self._half(which, labels)[group] for which in range(2)]
-            codes = np.concatenate(
+        code = group << self.group_bits
+        beginnings = keys >> (_BITS - self.num_known)
+        code |= (keys >> (_BITS - self.num_known - self.num_bits)) & ((1 << self.num_bits) - 1)
+        if self.wanted is not None:
+            # Of a group two beginnings at most are wanted: each is one bit more of the code.
+            code = np.concatenate(
                 [
-                    (code | (which << _HALF_BITS) | (keys & _HALF))[(keys >> _HALF_BITS) == half]
-                    for which, half in enumerate(halves)
+                    code[beginnings == self._beginning(which, labels)[group]] | (which << self.num_bits)
+                    for which in range(2)
                 ]
             )
-        return Counts(labels, *_counted(codes))
+        return Counts(labels, *_counted(code))
 
-    def _half(self, which: int, labels: Sequence[Hashable]) -> IndexArray:
+    def _beginning(self, which: int, labels: Sequence[Hashable]) -> IndexArray:
         assert self.wanted is not None
-        halves = [self.wanted.get(label, ()) for label in labels]
-        return np.array([half[which] if which < len(half) else -1 for half in halves], np.int64)
+        found = [self.wanted.get(label, ()) for label in labels]
+        return np.array([one[which] if which < len(one) else -1 for one in found], np.int64)
 
 
 def _counted(codes: IndexArray) -> tuple[IndexArray, IndexArray]:
@@ -74,21 +90,23 @@ def _counted(codes: IndexArray) -> tuple[IndexArray, IndexArray]:
 
 
 class Counter:
-    """Counts of blocks, added up."""
+    """Counts of blocks that were asked the same, added up; less is told of numbers where that would be too many."""
 
-    def __init__(self, group_bits: int, most_pending: int = _MOST_PENDING) -> None:
-        #: Bits of a code below those of its group.
-        self.group_bits = group_bits
+    def __init__(self, ask: Ask, most_pending: int = _MOST_PENDING) -> None:
+        #: Of a code as it is kept: bits of the number, and all below those of the group.
+        self.num_bits, self.group_bits = ask.num_bits, ask.group_bits
         self.numbers: dict[Hashable, int] = {}
+        self._asked_bits = ask.group_bits
         self._codes: list[IndexArray] = []
         self._counts: list[IndexArray] = []
         self._num_pending, self._most_pending = 0, most_pending
 
     def add(self, found: Counts) -> None:
         known = [self.numbers.setdefault(label, len(self.numbers)) for label in found.labels]
-        below = (1 << self.group_bits) - 1
-        groups = np.array(known, np.int64)[found.codes >> self.group_bits]
-        self._codes.append((groups << self.group_bits) | (found.codes & below))
+        below = (1 << self._asked_bits) - 1
+        groups = np.array(known, np.int64)[found.codes >> self._asked_bits]
+        codes = (groups << self._asked_bits) | (found.codes & below)
+        self._codes.append(codes >> (self._asked_bits - self.group_bits))
         self._counts.append(found.counts)
         self._num_pending += len(found.codes)
         if self._num_pending > self._most_pending:
@@ -102,10 +120,24 @@ class Counter:
     def _add_up(self) -> None:
         codes = np.concatenate([np.zeros(0, np.int64), *self._codes])
         counts = np.concatenate([np.zeros(0, np.int64), *self._counts])
-        distinct, places = np.unique(codes, return_inverse=True)
-        total = np.zeros(len(distinct), np.int64)
-        np.add.at(total, places.reshape(-1), counts)
-        self._codes, self._counts, self._num_pending = [distinct], [total], 0
+        self._codes, self._counts, self._num_pending = [], [], 0
+        order = np.argsort(codes, kind="stable")
+        codes, counts = _merged(codes[order], counts[order])
+        most = max(self._most_pending, _LEAST_KEPT, _KEPT_OF_GROUP * len(self.numbers))
+        if len(codes) > most:
+            while len(codes) > most // 2 and self.num_bits > 1:  # not each time anew
+                codes, counts = _merged(codes >> 1, counts)
+                self.num_bits -= 1
+                self.group_bits -= 1
+        self._codes, self._counts = [codes], [counts]
+
+
+def _merged(codes: IndexArray, counts: IndexArray) -> tuple[IndexArray, IndexArray]:
+    """Each code once; they are in rising order."""
+    if not len(codes):
+        return codes, counts
+    first = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1])))
+    return codes[first], np.add.reduceat(counts, first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,68 +145,73 @@ class _Ranks:
     """Of each group that has numbers: the two between which the quantile lies, and how far from the first one."""
 
     labels: Sequence[Hashable]
-    #: [groups, 2] the upper half of the number, and how many of that half stand before it.
-    halves: IndexArray
+    #: [groups, 2] the bits of the number that are known, and how many that begin with them stand before it.
+    known: IndexArray
     ranks: IndexArray
     shares: FloatArray
 
     def which(self) -> IndexArray:
-        """[groups, 2] the place of each half among those that are asked for of its group."""
-        return np.stack(
-            [np.zeros(len(self.halves), np.int64), self.halves[:, 1] != self.halves[:, 0]], axis=1
-        )
+        """[groups, 2] the place of each beginning among those that are asked for of its group."""
+        return np.stack([np.zeros(len(self.known), np.int64), self.known[:, 1] != self.known[:, 0]], axis=1)
 
 
 class QuantileSearch:
-    """Two looks at all numbers: `ask` says what each block is asked, `add` takes what it found, `next` goes on."""
+    """Looks at all numbers: `ask` says what each block is asked, `add` takes what it found, `next` goes on."""
 
     def __init__(self, quantile: float, most_pending: int = _MOST_PENDING) -> None:
         self.quantile, self._most_pending = quantile, most_pending
         self.ask: Ask | None = Ask()
         #: By group, once there is nothing to ask any more.
         self.found: dict[Hashable, float] = {}
-        self._counter = Counter(_HALF_BITS, most_pending)
+        self._counter = Counter(self.ask, most_pending)
         self._ranks: _Ranks | None = None
 
     def add(self, counts: Counts) -> None:
         self._counter.add(counts)
 
     def next(self) -> None:
-        if self._ranks is not None:
-            self.found, self.ask = self._numbers(self._ranks), None
-            return
-        self._ranks = ranks = self._targets()
-        self._counter = Counter(_HALF_BITS + 1, self._most_pending)
-        wanted = {
-            label: tuple(dict.fromkeys(halves))
-            for label, halves in zip(ranks.labels, ranks.halves.tolist(), strict=True)
-        }
-        self.ask = Ask(wanted) if wanted else None
-
-    def _targets(self) -> _Ranks:
+        assert self.ask is not None
         codes, counts = self._counter.all()
-        until = np.cumsum(counts)
-        stops = np.flatnonzero(np.diff(codes >> _HALF_BITS, append=-1)) + 1
-        ends = until[stops - 1]
-        before = np.concatenate((np.zeros(1, np.int64), ends))[: len(ends)]
-        last = ends - before - 1
+        ranks = self._ranks = self._told(self._ranks or self._of_all(codes, counts), codes, counts)
+        num_known = self.ask.num_known + self._counter.num_bits
+        if num_known == _BITS or not ranks.labels:
+            numbers = from_ordered_bits(ranks.known)
+            found = _between(numbers[:, 0], numbers[:, 1], ranks.shares)
+            self.found, self.ask = dict(zip(ranks.labels, found.tolist(), strict=True)), None
+            return
+        beginnings = zip(ranks.labels, ranks.known.tolist(), strict=True)
+        self.ask = Ask(num_known, {label: tuple(dict.fromkeys(pair)) for label, pair in beginnings})
+        self._counter = Counter(self.ask, self._most_pending)
+
+    def _of_all(self, codes: IndexArray, counts: IndexArray) -> _Ranks:
+        """The ranks among all numbers of each group, of which nothing is known."""
+        groups = codes >> self._counter.group_bits
+        stops = np.flatnonzero(np.diff(groups, append=-1)) + 1
+        last = np.diff(np.cumsum(counts)[stops - 1], prepend=0) - 1
         places = self.quantile * last
         first = np.minimum(np.floor(places).astype(np.int64), last)
-        ranks = before[:, None] + np.stack([first, np.minimum(first + 1, last)], axis=1)
-        index = np.searchsorted(until, ranks, side="right")
         names = list(self._counter.numbers)
-        labels = [names[number] for number in (codes[stops - 1] >> _HALF_BITS).tolist()]
-        return _Ranks(labels, codes[index] & _HALF, ranks - (until - counts)[index], places - first)
+        return _Ranks(
+            [names[number] for number in groups[stops - 1].tolist()],
+            np.zeros((len(stops), 2), np.int64),
+            np.stack([first, np.minimum(first + 1, last)], axis=1),
+            places - first,
+        )
 
-    def _numbers(self, ranks: _Ranks) -> dict[Hashable, float]:
-        codes, counts = self._counter.all()
+    def _told(self, ranks: _Ranks, codes: IndexArray, counts: IndexArray) -> _Ranks:
+        """The same with the bits that the counts tell."""
+        counter = self._counter
         until = np.cumsum(counts)
-        groups = np.array([self._counter.numbers[label] for label in ranks.labels], np.int64)
-        starts = np.searchsorted(codes, ((groups[:, None] << 1) | ranks.which()) << _HALF_BITS)
-        index = np.searchsorted(until, (until - counts)[starts] + ranks.ranks, side="right")
-        numbers = from_ordered_bits((ranks.halves << _HALF_BITS) | (codes[index] & _HALF))
-        found = _between(numbers[:, 0], numbers[:, 1], ranks.shares)
-        return dict(zip(ranks.labels, found.tolist(), strict=True))
+        before = until - counts
+        groups = np.array([counter.numbers[label] for label in ranks.labels], np.int64)
+        starts = np.searchsorted(
+            codes, (groups[:, None] << counter.group_bits) | (ranks.which() << counter.num_bits)
+        )
+        places = before[starts] + ranks.ranks
+        index = np.searchsorted(until, places, side="right")
+        bits = codes[index] & ((1 << counter.num_bits) - 1)
+        known = (ranks.known << counter.num_bits) | bits
+        return _Ranks(ranks.labels, known, places - before[index], ranks.shares)
 
 
 def _between(low: FloatArray, high: FloatArray, share: FloatArray) -> FloatArray:

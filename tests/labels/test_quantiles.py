@@ -1,4 +1,4 @@
-"""Quantiles in two looks are those of NumPy, to the last bit."""
+"""Quantiles in two looks, or in as many as it takes, are those of NumPy, to the last bit."""
 
 from __future__ import annotations
 
@@ -71,3 +71,20 @@ def test_more_groups_than_a_table_holds_are_sorted(monkeypatch: pytest.MonkeyPat
     found = searched(array, groups, 0.4, [10, 60], 1)
     for group in range(3):
         assert found[f"group {group}"] == np.quantile(array[groups == group].astype(np.float64), 0.4)
+
+
+def test_of_many_groups_less_is_kept_and_looked_at_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantiles, "_LEAST_KEPT", 0)
+    random = np.random.default_rng(6)
+    array, groups = random.normal(size=20_000).astype(np.float32), random.integers(0, 50, 20_000)
+    array[groups == 7] = -0.25  # nothing tells these apart
+    search, kept = QuantileSearch(0.3, most_pending=500), []
+    while search.ask is not None:
+        for part in np.split(np.arange(20_000), 40):
+            search.add(search.ask.of(array[part], groups[part], range(50)))
+        kept.append(len(search._counter.all()[0]))
+        search.next()
+    assert max(kept) <= 16 * 50
+    assert len(kept) > 2
+    for group in range(50):
+        assert search.found[group] == np.quantile(array[groups == group].astype(np.float64), 0.3)
