@@ -22,8 +22,8 @@ from gaecli.settings import Settings
 SCORE, LENGTH, NON_ZERO = "score", "length", "non-zero"
 #: How many rewards of a trajectory were there at all.
 GIVEN = "given"
-#: How many rows of a trajectory tell its length.
-_TOLD = f"{GIVEN} {LENGTH}"
+#: How many rows of a trajectory tell its length; no reward function can be called so that it has this name.
+_TOLD = f"{GIVEN}: {LENGTH}"
 
 
 def reward_score(name: str) -> str:

@@ -121,6 +121,19 @@ def test_gdpo_of_one_reward_is_grpo_and_then_normalised(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("name", ["length", "score", "non-zero"])
+def test_a_reward_may_be_called_as_a_score_is(tmp_path: Path, name: str) -> None:
+    other = [float(number) for number in range(10)]
+    columns = {"prompt": PROMPTS, "right": SCORES}
+    one = run(
+        write(tmp_path / "one.parquet", **columns, form=other), estimator="gdpo", rewards=["right", "form"]
+    )
+    two = run(
+        write(tmp_path / "two.parquet", **columns, **{name: other}), estimator="gdpo", rewards=["right", name]
+    )
+    np.testing.assert_array_equal(two, one)
+
+
 def test_weighted_rewards_are_one_score_to_those_that_compare_one(tmp_path: Path) -> None:
     other = [float(number) for number in range(10)]
     one = run(
