@@ -26,6 +26,7 @@ from gaecli.names import (
     NUMBER_ROLES,
     RLDS_FLAGS,
     START_FLAGS,
+    VALUE_FLAG_ROLES,
 )
 from gaecli.records import dataclass
 from gaecli.setting_fields import ROLES
@@ -395,6 +396,9 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
             checked = checked.without(role) if info.kind == "null" else checked.passing_over(role, reason)
             continue
         other = f"{'write it as booleans, or ' if is_flag else ''}name another column with `{flag_of(role)}`"
+        if role in VALUE_FLAG_ROLES and info.kind == "id":
+            by_value = f"{flag_of(role)} {word(f'{name}=True')}"
+            other = f"pass `{by_value}` if `True` is what it says of an end, {other}"
         fields = _numbers_in(file, name) if role == "reward" else ()
         raise DataError(
             f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {reason}",

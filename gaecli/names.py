@@ -138,6 +138,9 @@ ESTIMATOR_ROLE_NAMES: Mapping[str, tuple[str, ...]] = {
 #: Parts of the trajectory key beside the episode, where they hold anything.
 KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
 
+#: Roles of flags that may be told by the value of a column: `--done-column status=finished`.
+VALUE_FLAG_ROLES = ("done", "terminated", "truncated")
+
 #: Names that begin an episode by definition; every other flag defaults to the end of its step.
 START_FLAGS = frozenset(ALIASES["done_start"])
 

@@ -21,7 +21,7 @@ ROLE_OPTIONS = (
     _role("value", "The value of the state before the step; `infos.value` reaches into structs"),
     _role("next_value", "V of the next state, where the file has it"),
     _role("bootstrap_value", "V after the end, per trajectory or environment"),
-    _role("done", "The flag for an end of whatever kind; `none`: there is none"),
+    _role("done", "The flag for an end of whatever kind, or COLUMN=VALUE; `none`: there is none"),
     _role("terminated", "The flag for a terminal next state"),
     _role("truncated", "The flag for an episode cut by a limit"),
     _role(

@@ -130,19 +130,22 @@ class Cells:
             if column.is_null is not None:
                 odd &= ~column.is_null
             if odd.any():
-                index = int(np.argmax(odd))
+                found = values.reshape(-1)[int(np.argmax(odd))]
                 raise self._error(
                     name,
-                    f"is {values.reshape(-1)[index]!s}, which is not a flag (0 or 1),",
+                    f"is {found!s}, which is not a flag (0 or 1),",
                     odd,
-                    hint="end-of-episode flags are 0 or 1; name another column with `--done-column`",
+                    hint="end-of-episode flags are 0 or 1; name another column with `--done-column`, or the value "
+                    f"that stands for an end: `--done-column {word(f'{name}={found:g}')}`",
                 )
             values = values != 0
         if name in self.inverted:
             values = ~values
         if bad is not None and bad.any():
             if not self.drops:
-                raise self._error(name, "is null or NaN", bad, hint=DROP_HINT)
+                value = word(f"{name}={'True' if column.values.dtype == np.bool_ else 1}")
+                hint = f"{DROP_HINT}; `--done-column {value}` if what is missing is no end"
+                raise self._error(name, "is null or NaN", bad, hint=hint)
             return values & ~bad, bad
         return values, None
 

@@ -6,7 +6,7 @@ from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
-from gaecli.layouts.evidence.unused_flags import likely_ends, suggests_end
+from gaecli.layouts.evidence.unused_flags import holds_kinds, likely_ends, suggests_end
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
@@ -49,14 +49,25 @@ def need_ends(
     """Steps without flags and keys could be one trajectory or a hundred. `layout`: what says that it is one."""
     if settings.layout == layout or tells_ends(roles):
         return
-    from gaecli.layouts.runs import run_columns
+    from gaecli.layouts.evidence.ids import is_named_id
+    from gaecli.layouts.evidence.valued import likely_value
+    from gaecli.layouts.runs import runs_of
     from gaecli.missing_columns import columns_there
 
-    runs = run_columns(file)
-    likely = [] if runs else likely_ends(file, roles)
-    named = f"pass `--done-column {word(likely[0])}` if it says so, or " if likely else ""
+    runs = list(runs_of(file, roles.names["reward"]))
+    likely = likely_ends(file, roles)
+    ids = [name for name in file.columns if is_named_id(name, roles)]
+    kinds = [name for name, info in file.columns.items() if holds_kinds(name) and info.kind in ("int", "id")]
+    named = ""
     if runs:
         named = f"pass `--episode-column {word(runs[0])}` if it has an entry per trajectory, or "
+    elif likely:
+        named = f"pass `--done-column {word(likely[0])}` if it says so, or "
+    elif ids:
+        named = f"pass `--episode-column {word(ids[0])}` if it tells trajectories apart, or "
+    elif kinds and (value := likely_value(file, kinds[0], roles.names["reward"])) is not None:
+        flag = f"--done-column {word(f'{kinds[0]}={value}')}"
+        named = f"pass `{flag}` if `{value}` is what it says of a last step, or "
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {columns_there(file)}",

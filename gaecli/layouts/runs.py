@@ -6,6 +6,7 @@ per step. Their numbers tell which they are; the name decides where the numbers 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from gaecli.array_types import Array, IndexArray
 from gaecli.columns import find_roles
 from gaecli.formats.base import Column, ColumnInfo, HoldsShortArrays, RolloutFile, Unit
 from gaecli.formats.wrapped import WrappedFile, innermost
+from gaecli.layouts.base import Layout
 from gaecli.names import words_of
 from gaecli.settings import Settings
 
@@ -28,26 +30,34 @@ _STARTS, _ENDS, _SPLITS = (
 )
 
 
-def with_runs(file: RolloutFile, settings: Settings) -> RolloutFile:
-    """The file with a column of ids for each such array, under its name."""
-    source = innermost(file)
-    if not isinstance(source, HoldsShortArrays):
-        return file
-    # The user may name an array that is no column yet.
+def with_named_runs(file: RolloutFile, settings: Settings) -> RolloutFile:
+    """The file with ids in the place of such an array, if the user names it for the episodes."""
+    # It is no column yet.
     columns = {role: name for role, name in settings.columns.items() if role != "episode"}
-    names = find_roles(file, replace(settings, columns=columns)).names
-    reward = file.find(names.get("reward", ""))
-    if reward is None or reward.unusable is not None or not reward.shape or reward.is_list:
-        return file
-    num_rows = reward.shape[0]
-    if int(np.prod(reward.shape)) != num_rows:
-        return file
-    found = {
-        name: starts
-        for name, array in source.short_arrays(num_rows).items()
-        if name not in names.values() and (starts := starts_of(name, array, num_rows)) is not None
-    }
-    return _WithRuns(file, reward, found) if found else file
+    named = settings.columns.get("episode", "")
+    reward = find_roles(file, replace(settings, columns=columns)).names.get("reward", "")
+    found = {name: starts for name, starts in runs_of(file, reward).items() if name == named}
+    return WithRuns(file, reward, found) if found else file
+
+
+def with_runs(file: RolloutFile, layout: Layout) -> RolloutFile:
+    """The file with ids in the place of all such arrays that no role uses, where a row is a step."""
+    used = {*layout.row_columns, *layout.roles.names.values()}
+    reward = layout.roles.names["reward"]
+    found = {name: starts for name, starts in runs_of(file, reward).items() if name not in used}
+    return WithRuns(file, reward, found) if found else file
+
+
+def runs_of(file: RolloutFile, like: str) -> Mapping[str, IndexArray]:
+    """The arrays of a file that are such ones -> where the trajectories begin; `like`: the column of rewards."""
+    source, reward = innermost(file), file.find(like)
+    if not isinstance(source, HoldsShortArrays) or reward is None or reward.unusable is not None:
+        return {}
+    if not reward.shape or reward.is_list or math.prod(reward.shape) != reward.shape[0]:
+        return {}
+    arrays = source.short_arrays(reward.shape[0])
+    found = {name: starts_of(name, array, reward.shape[0]) for name, array in arrays.items()}
+    return {name: starts for name, starts in found.items() if starts is not None}
 
 
 def starts_of(name: str, array: Array, num_rows: int) -> IndexArray | None:
@@ -71,22 +81,15 @@ def starts_of(name: str, array: Array, num_rows: int) -> IndexArray | None:
     return None
 
 
-def run_columns(file: RolloutFile) -> Sequence[str]:
-    """The columns of `file` that are such arrays."""
-    while isinstance(file, WrappedFile):
-        if isinstance(file, _WithRuns):
-            return tuple(file.runs)
-        file = file.behind
-    return ()
-
-
-class _WithRuns(WrappedFile):
+class WithRuns(WrappedFile):
     """Beside the columns of a file, the number of the trajectory that each row is of."""
 
-    def __init__(self, file: RolloutFile, reward: ColumnInfo, runs: Mapping[str, IndexArray]) -> None:
+    def __init__(self, file: RolloutFile, like: str, runs: Mapping[str, IndexArray]) -> None:
         super().__init__(file)
         self.runs = runs
-        self._like = reward.name
+        self._like = like
+        reward = file.find(like)
+        assert reward is not None
         ids = {
             name: ColumnInfo(name, "int", "int64, from one entry per trajectory", reward.shape)
             for name in runs

@@ -16,8 +16,9 @@ from gaecli.columns import Roles, Unused, flag_of, resolve
 from gaecli.datasets.base import DataSet
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import units_are_of_next_steps
-from gaecli.formats.base import Column, RolloutFile, Unit, damaged
+from gaecli.formats.base import Column, HoldsShortArrays, RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
+from gaecli.formats.wrapped import innermost
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.unused_flags import (
@@ -26,6 +27,7 @@ from gaecli.layouts.evidence.unused_flags import (
     flags_in,
     peek,
     unused_flags,
+    valued_columns,
 )
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
@@ -53,9 +55,10 @@ class OpenFile:
     layout: Layout
     units: Sequence[Unit]
     #: Columns that no role uses and that may say where trajectories end, going by the headers: as flags, or by
-    #: breaking off there.
+    #: breaking off there, by one of a few values.
     flags: Sequence[str] = ()
     breaking: Sequence[str] = ()
+    valued: Sequence[str] = ()
     #: How the same rows are read for other kinds of reward than the first (`--stream`).
     others: Sequence[Layout] = ()
 
@@ -68,7 +71,7 @@ class OpenFile:
 
     @property
     def unused(self) -> Sequence[str]:
-        return tuple(dict.fromkeys([*self.flags, *self.breaking]))
+        return tuple(dict.fromkeys([*self.flags, *self.breaking, *self.valued]))
 
     @cached_property
     def seen_unused(self) -> tuple[str, ...]:
@@ -78,7 +81,7 @@ class OpenFile:
 
     def _fits(self, name: str, column: Column) -> bool:
         return (name in self.flags and flags_in(column) is not None) or (
-            name in self.breaking and first_rows_break(column)
+            name in (*self.breaking, *self.valued) and first_rows_break(column)
         )
 
 
@@ -287,10 +290,15 @@ def open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order:
 def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: RowOrder) -> OpenFile:
     with told(file.path):
         file, layout = _read_as(file, settings, row_order)
+        if layout.kind.name == "long" and isinstance(innermost(file), HoldsShortArrays):
+            from gaecli.layouts.runs import with_runs
+
+            file = with_runs(file, layout)
         units = file.units(block_rows, layout.like_column or layout.roles.names["reward"])
         others = _layouts_of_others(file, layout, settings, row_order)
         flags, breaking = unused_flags(file, layout, settings), breaking_columns(file, layout, settings)
-        return OpenFile(file, layout, units, flags, breaking, others)
+        valued = valued_columns(file, layout, settings)
+        return OpenFile(file, layout, units, flags, breaking, valued, others)
 
 
 def _layouts_of_others(

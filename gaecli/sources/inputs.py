@@ -30,6 +30,7 @@ from gaecli.formats.base import HoldsShortArrays, RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 from gaecli.formats.wrapped import innermost
 from gaecli.layouts.singles import as_scalars
+from gaecli.names import VALUE_FLAG_ROLES
 from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.settings import Settings
@@ -131,12 +132,17 @@ def completed(file: RolloutFile, opener: DataSet | None, settings: Settings) -> 
     """A file with the columns that do not stand in it as such.
 
     Where success is asked for, its flag as the data set has it; ids of the rows, where an array has an entry per
-    trajectory.
+    trajectory; flags that are set where a column has one value (`status=finished`).
     """
-    if isinstance(innermost(file), HoldsShortArrays):
-        from gaecli.layouts.runs import with_runs
+    if any("=" in settings.columns.get(role, "") for role in VALUE_FLAG_ROLES):
+        from gaecli.layouts.value_flags import WithValueFlags, value_flags
 
-        file = with_runs(file, settings)
+        flags = value_flags(file, settings)
+        file = WithValueFlags(file, flags) if flags else file
+    if "episode" in settings.columns and isinstance(innermost(file), HoldsShortArrays):
+        from gaecli.layouts.runs import with_named_runs
+
+        file = with_named_runs(file, settings)
     if opener is None or settings.success_column is None:
         return file
     return opener.with_success(file, settings.success_column, settings.success_at)

@@ -361,7 +361,7 @@ def test_unused_columns_are_read_in_the_first_look_only(tmp_path, steps, monkeyp
     columns = as_table(steps, "terminated", steps["ends"])
     count = len(columns["reward"])
     path = save(
-        tmp_path / "run.parquet", {**columns, "coin": np.arange(count) % 2, "level": np.arange(count)}
+        tmp_path / "run.parquet", {**columns, "coin": np.arange(count) % 2, "level": np.arange(count) / 7}
     )
     compute(path)
     num_units = -(-count // 10)

@@ -101,7 +101,8 @@ def column_breaks(
     cells = block.placement.to_steps(rows)
     absent = None if is_null is None else block.placement.to_steps(is_null)
     changed = _changes(cells, absent, neighbours)
-    restarted, direction = _restarts(cells, absent, neighbours)
+    # Codes of texts go up for no reason.
+    restarted, direction = _restarts(cells, absent, neighbours) if column.categories is None else (None, 0)
     moved, lanes = Column(cells, absent, categories=column.categories), block.lanes
 
     def first_row(where: BoolArray | None) -> int | None:

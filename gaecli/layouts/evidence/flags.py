@@ -7,7 +7,7 @@ know whether they begin or end anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,8 @@ class BlockEnds:
     breaks: Mapping[str, ColumnBreaks] = field(default_factory=dict)
     #: Steps that follow another one of their lane, and how many of these follow a known end.
     neighbours: tuple[int, int] = (0, 0)
+    #: Of columns of a few values that are no flags, what each of them would say as one; None: there are too many.
+    valued: Mapping[str, Mapping[str, FlagEvidence] | None] = field(default_factory=dict)
 
 
 def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str], start: int) -> BlockEnds:
@@ -94,13 +96,30 @@ def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str]
         return BlockEnds(counts, {})
     from gaecli.layouts.evidence.breaks import Neighbours
 
+    def evidence(column: Column, cells: Array | None) -> FlagEvidence | None:
+        return _evidence(block, column, cells, start, is_step, last, first)
+
     neighbours = Neighbours.of(block)
+    unused = {name: evidence(columns[name], flags_in(columns[name])) for name in names}
     return BlockEnds(
         counts,
-        {name: _evidence(block, columns[name], start, is_step, last, first) for name in names},
+        unused,
         {} if neighbours is None else _breaks(block, neighbours, columns, names, start),
         (0, 0) if neighbours is None else neighbours.counts,
+        {name: _valued(columns[name], evidence) for name, found in unused.items() if found is None},
     )
+
+
+def _valued(
+    column: Column, evidence: Callable[[Column, Array], FlagEvidence | None]
+) -> Mapping[str, FlagEvidence] | None:
+    from gaecli.layouts.evidence.valued import value_cells
+
+    cells = value_cells(column)
+    if cells is None:
+        return None
+    found = {label: evidence(column, where) for label, where in cells.items()}
+    return {label: one for label, one in found.items() if one is not None}
 
 
 def _breaks(
@@ -130,9 +149,14 @@ def _borders(block: Block) -> tuple[BoolArray, BoolArray]:
 
 
 def _evidence(
-    block: Block, column: Column, start: int, is_step: BoolArray, last: BoolArray, first: BoolArray
+    block: Block,
+    column: Column,
+    cells: Array | None,
+    start: int,
+    is_step: BoolArray,
+    last: BoolArray,
+    first: BoolArray,
 ) -> FlagEvidence | None:
-    cells = flags_in(column)
     rows = None if cells is None else _per_row(block, column, cells, start)
     if rows is None:
         return None

@@ -65,6 +65,11 @@ def role_of_suspect(name: str, roles: Roles) -> str | None:
     return "episode" if kinds[0] is _EPISODES and roles.get("episode") is None else "env"
 
 
+def is_named_id(name: str, roles: Roles) -> bool:
+    """Whether a name is that of an id of trajectories, rather than of who acts in them."""
+    return role_of_suspect(name, roles) == "episode"
+
+
 def suspects(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
     """Columns of a table, one cell a step, that nothing uses and whose name is that of an id.
 

@@ -54,12 +54,16 @@ _OTHER_ALIASES = frozenset([*(name.lower() for role in _OTHER_ROLES for name in 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[a-z]+")
 #: The same where words are run together.
-_END_STEM = re.compile(r"done|(?<!de)termin|trunc|time_?out|time_?limit|absorb|finish")
+_END_STEM = re.compile(
+    r"done|(?<!de)termin|trunc|timed?_?out|(time|step)_?limit|limit_reached|steps?_reached|absorb|finish"
+)
 #: Of a column of fractions the name has to say that it measures how far an episode is.
 _PROGRESS_WORDS = _listed(
     "time timestamp timestamps clock elapsed progress phase remaining left step steps timestep timesteps frame "
     "frames tick ticks turn count counter index idx t id ids episode episodes seconds secs ms sec dt"
 )
+#: Words of columns of which one value may be an end.
+_VALUE_WORDS = _listed("reason status outcome event type kind")
 #: Rows of the first look at a column.
 _PEEK_ROWS = 256
 
@@ -79,6 +83,11 @@ def is_something_else(name: str) -> bool:
     if name.lower() in _OTHER_ALIASES or name.rpartition(".")[2].lower() in _OTHER_NAMES:
         return True
     return bool(_words(name) & _OTHER_WORDS) and not _speaks_of_ends(name)
+
+
+def holds_kinds(name: str) -> bool:
+    """Whether a name is that of a column of which one value may be an end: `step_type`, `status`."""
+    return bool(_words(name) & _VALUE_WORDS)
 
 
 def _speaks_of_ends(name: str) -> bool:
@@ -180,7 +189,7 @@ def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> t
     reward = file.find(layout.like_column or roles.names["reward"])
     assert reward is not None
     known = {*layout.row_columns, *roles.row_columns, *settings.columns.values(), *settings.stream_columns}
-    known |= {*settings.output_columns, *own_columns(file.provenance)}
+    known |= {*settings.output_columns, *own_columns(file.provenance), *(one.name for one in roles.unused)}
     return tuple(
         name
         for name, info in file.columns.items()
@@ -197,6 +206,27 @@ def _may_break(info: ColumnInfo) -> bool:
     if info.kind == "float":
         return not _PROGRESS_WORDS.isdisjoint(words_of(info.name))
     return info.kind in ("int", "id", "time")
+
+
+def valued_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
+    """Columns of texts and whole numbers per step whose name speaks of ends, or of what may be one among others."""
+    if is_answered(settings) or not layout.has_steps or layout.kind.row_is == "trajectory":
+        return ()
+    reward = file.find(layout.like_column or layout.roles.names["reward"])
+    assert reward is not None
+    known = {*_used(layout, layout.roles), *settings.columns.values(), *settings.stream_columns}
+    known |= {*settings.output_columns, *own_columns(file.provenance)}
+    known |= {column.name for column in layout.roles.unused}
+    return tuple(
+        name
+        for name, info in file.columns.items()
+        if name not in known
+        and not is_something_else(name)
+        and (suggests_end(name) or holds_kinds(name))
+        and info.kind in ("int", "id")
+        and not (info.is_list or info.unusable or info.damage)
+        and info.shape == reward.shape
+    )
 
 
 def first_rows_break(column: Column) -> bool:

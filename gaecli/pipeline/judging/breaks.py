@@ -22,8 +22,9 @@ from gaecli.summary import WarningNote
 Reading = Literal["restarts", "changes"]
 _Across = Callable[[Sequence[ColumnBreaks], "_Stream"], list[int] | None]
 
-#: Of neighbours, so many may be of different trajectories: else nearly every row is one of its own.
-_MOST_BREAKS = 0.5
+#: Of neighbours, so many may be of different trajectories: else nearly every row is one of its own. Where no end is
+#: known that would speak for it, fewer.
+_MOST_BREAKS, _MOST_ALONE = 0.5, 0.25
 #: So many known ends with a break beside each of them, and on none, are no chance.
 _FEWEST_SHIFTED = 2
 
@@ -78,7 +79,8 @@ def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> Warni
             continue
         breaks = reduce(add, parts, Breaks())
         breaks = replace(breaks, inside=breaks.inside + len(broken))
-        if breaks.at_ends + breaks.inside > _MOST_BREAKS * stream.num_pairs:
+        most = _MOST_BREAKS if stream.num_ends else _MOST_ALONE
+        if breaks.at_ends + breaks.inside > most * stream.num_pairs:
             continue
         places = [
             (summary.address.file, row)

@@ -28,7 +28,7 @@ from gaecli.pipeline.judging.filler_rows import filler_rows
 from gaecli.pipeline.judging.ids import unused_ids
 from gaecli.pipeline.judging.missed_rewards import missed_rewards
 from gaecli.pipeline.judging.unfilled import unfilled_tails
-from gaecli.pipeline.judging.unseen_ends import Unseen, judge_ends, unseen_of
+from gaecli.pipeline.judging.unseen_ends import judge_ends, unseen_of
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.shell_words import word
@@ -69,7 +69,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
     ids = unused_ids(case.paths, case.roles, case.summaries, case.combined)
     return [
         *_inverted_flags(case),
-        *judge_ends(_unseen(case)),
+        *_unseen_ends(case),
         *unfilled_tails(str(case.paths[0]), case.summaries, case.combined),
         *filler_rows(case.summaries, case.roles, str(case.paths[0])),
         *_clock_falls(case),
@@ -98,9 +98,22 @@ def _unused_borders(case: StreamEvidence) -> list[WarningNote]:
     return unused_borders(case.paths, case.summaries, case.combined, case.summaries[0].facts.suspects)
 
 
-def _unseen(case: StreamEvidence) -> Unseen:
-    path = str(case.paths[0])
-    return unseen_of(path, case.layout, case.roles, case.settings, case.flags, case.summaries, case.combined)
+def _unseen_ends(case: StreamEvidence) -> list[WarningNote]:
+    unseen = unseen_of(
+        str(case.paths[0]),
+        case.layout,
+        case.roles,
+        case.settings,
+        case.flags,
+        case.summaries,
+        case.combined,
+    )
+    notes = judge_ends(unseen)
+    if unseen.valued:
+        from gaecli.pipeline.judging.valued_ends import valued_notes
+
+        notes += valued_notes(unseen)
+    return notes
 
 
 def _check_rows(case: StreamEvidence) -> None:

@@ -27,11 +27,11 @@ from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
 #: So much of one thing goes with another, where it goes with it at all.
-_MOST = 0.9
+MOST = 0.9
 #: Ends are fewer than this share of the steps, or everything stands beside one.
-_FEW = 0.45
+FEW = 0.45
 #: Ends stand alone: of a flag, at most this share is followed by another.
-_RUNS = 0.05
+RUNS = 0.05
 #: Steps without any end from which on it is odd that a flag is never set.
 _MANY_STEPS = 1_000
 
@@ -48,6 +48,8 @@ class Unseen:
     counts: EndCounts
     #: Columns that no role uses, hold 0 and 1 throughout, and both of them.
     unused: Mapping[str, FlagEvidence]
+    #: Columns of a few values -> what each would say as a flag.
+    valued: Mapping[str, Mapping[str, FlagEvidence]]
 
     @property
     def are_known(self) -> bool:
@@ -85,14 +87,14 @@ def unseen_of(
     summaries: Sequence[BlockSummary],
     combined: Combined,
 ) -> Unseen:
-    counts, unused = _merged(summaries, combined)
+    counts, unused, valued = _merged(summaries, combined)
     two_valued = {name: found for name, found in unused.items() if 0 < found.on.steps < counts.steps}
-    return Unseen(path, layout, roles, settings, flags, counts, two_valued)
+    return Unseen(path, layout, roles, settings, flags, counts, two_valued, valued)
 
 
 def _merged(
     summaries: Sequence[BlockSummary], combined: Combined
-) -> tuple[EndCounts, dict[str, FlagEvidence]]:
+) -> tuple[EndCounts, dict[str, FlagEvidence], dict[str, dict[str, FlagEvidence]]]:
     """Of all blocks. What stands at the borders of blocks is an end or a beginning if nothing goes on there."""
     goes_on = combined.successors >= 0
     is_reached = np.zeros(len(goes_on), np.bool_)
@@ -100,6 +102,8 @@ def _merged(
     counts = EndCounts()
     unused: dict[str, FlagEvidence] = {}
     no_flags: set[str] = set()
+    valued: dict[str, dict[str, FlagEvidence]] = {}
+    many: set[str] = set()
     for index, summary in enumerate(summaries):
         lanes = slice(int(combined.offsets[index]), int(combined.offsets[index + 1]))
         ends = summary.lanes.open_ends & ~summary.borders.last_cut & ~goes_on[lanes]
@@ -112,7 +116,15 @@ def _merged(
                 no_flags.add(name)
             elif name not in no_flags:
                 unused[name] = _sum(unused.get(name, FlagEvidence()), _settled(found, ends, begins))
-    return counts, {name: found for name, found in unused.items() if name not in no_flags}
+        for name, values in summary.ends.valued.items():
+            if values is None:
+                many.add(name)
+                continue
+            known = valued.setdefault(name, {})
+            for label, flag in values.items():
+                known[label] = _sum(known.get(label, FlagEvidence()), _settled(flag, ends, begins))
+    flags = {name: found for name, found in unused.items() if name not in no_flags}
+    return counts, flags, {name: found for name, found in valued.items() if name not in many}
 
 
 def _settled(found: FlagEvidence, ends: BoolArray, begins: BoolArray) -> FlagEvidence:
@@ -140,6 +152,7 @@ def judge_ends(unseen: Unseen) -> list[WarningNote]:
     if found and not unseen.are_complete and not unseen.is_named:
         raise _question(found, unseen)
     notes += [_told(name, unseen) for name in found]
+    notes += _never_there(unseen)
     if not unseen.are_known:
         notes += _never_set(unseen)
     return notes
@@ -157,7 +170,7 @@ def _may_decide(name: str, found: FlagEvidence, unseen: Unseen) -> bool:
     if _lacks_mask(unseen):
         return True
     is_at_border = _is_at_borders(found, counts)
-    if counts.last > _FEW * counts.steps or counts.last <= 1:
+    if counts.last > FEW * counts.steps or counts.last <= 1:
         # Nearly every row is one, or an id that never changes tells nothing.
         return (is_at_border or unseen.layout.row_is != "trajectory") and suggests_end(name)
     return is_at_border
@@ -172,12 +185,12 @@ def _is_plausible(name: str, found: FlagEvidence, unseen: Unseen) -> bool:
     """Ends are flagged: whether the column looks like a flag of ends, and says something new."""
     counts = unseen.counts
     inverse = FlagEvidence(counts - found.on, found.pairs_clear)
-    if any(_says_nothing_new(name, flag, unseen) for flag in (found, inverse)):
+    if any(says_nothing_new(name, flag, unseen) for flag in (found, inverse)):
         return False
     return suggests_end(name) or any(_goes_with_ends(flag, unseen) for flag in (found, inverse))
 
 
-def _says_nothing_new(name: str, flag: FlagEvidence, unseen: Unseen) -> bool:
+def says_nothing_new(name: str, flag: FlagEvidence, unseen: Unseen) -> bool:
     """It is set exactly where ends are known: all of them, those of one kind, or one step later."""
     counts, flags = unseen.counts, unseen.flags
     ended = counts.terminated + counts.truncated
@@ -202,17 +215,17 @@ def _calls_it_a_limit(name: str) -> bool:
 def _goes_with_ends(flag: FlagEvidence, unseen: Unseen) -> bool:
     """Nearly all of it stands on ends or right behind them, or nearly all ends have it and little else does."""
     counts = unseen.counts
-    if not flag.on.steps or not counts.last or counts.last > _FEW * counts.steps:
+    if not flag.on.steps or not counts.last or counts.last > FEW * counts.steps:
         return False
-    if max(flag.on.last, flag.on.first) >= _MOST * flag.on.steps:
+    if max(flag.on.last, flag.on.first) >= MOST * flag.on.steps:
         return True
-    is_alone = flag.pairs_set <= _RUNS * flag.on.steps and flag.on.steps <= _FEW * counts.steps
+    is_alone = flag.pairs_set <= RUNS * flag.on.steps and flag.on.steps <= FEW * counts.steps
     if not unseen.are_complete or unseen.lacks_truncations:
         return is_alone
     return is_alone and (
-        flag.on.last >= _MOST * counts.last
-        or (counts.terminated > 0 and flag.on.terminated >= _MOST * counts.terminated)
-        or (counts.truncated > 0 and flag.on.truncated >= _MOST * counts.truncated)
+        flag.on.last >= MOST * counts.last
+        or (counts.terminated > 0 and flag.on.terminated >= MOST * counts.terminated)
+        or (counts.truncated > 0 and flag.on.truncated >= MOST * counts.truncated)
     )
 
 
@@ -228,7 +241,7 @@ def _question(names: Sequence[str], unseen: Unseen) -> EndsUnrecognised:
         flags += f", or `--mask-column {word(mask)}` if it says which steps count"
     return EndsUnrecognised(
         f"{_what_is_open(unseen)}: {listed} may, which {'holds' if one else 'hold'} 0 and 1 and no role uses",
-        hint=f"pass {flags}, whichever it is; or `{flag_of(_answering(unseen))} none` if "
+        hint=f"pass {flags}, whichever it is; or `{flag_of(answering(unseen))} none` if "
         f"{'it is' if one else 'they are'} something else",
     )
 
@@ -262,7 +275,7 @@ def _lacks_mask(unseen: Unseen) -> bool:
 
 def _told(name: str, unseen: Unseen) -> WarningNote:
     use = " or ".join(f"`{flag_of(role)} {word(name)}`" for role in ("terminated", "truncated"))
-    answer = _answering(unseen)
+    answer = answering(unseen)
     silence = (
         f"; `{flag_of(answer)} none` if it is something else" if unseen.roles.get(answer) is None else ""
     )
@@ -275,10 +288,27 @@ def _told(name: str, unseen: Unseen) -> WarningNote:
     )
 
 
-def _answering(unseen: Unseen) -> str:
+def answering(unseen: Unseen) -> str:
     """The role that can be said to have no column without taking one that is used."""
     free = [role for role in ("done", "terminated", "truncated") if unseen.roles.get(role) is None]
     return free[0] if free else "done"
+
+
+def _never_there(unseen: Unseen) -> list[WarningNote]:
+    """A value that stands for an end (`--done-column status=finished`) and that no step has."""
+    counts, flags = unseen.counts, unseen.flags
+    ended = {"terminated": counts.terminated, "truncated": counts.truncated, "done": counts.flagged}
+    return [
+        WarningNote(
+            "flag-never-set",
+            f"no step that ends has the value of `{name}`",
+            unseen.path,
+            counts.steps,
+            hint=f"`gae inspect` tells what is in the file; name a value that is there with `{flag_of(role)}`",
+        )
+        for role, count in ended.items()
+        if not count and "=" in (name := getattr(flags, role) or "") and name in unseen.roles.names.values()
+    ]
 
 
 def _never_set(unseen: Unseen) -> list[WarningNote]:
@@ -286,7 +316,7 @@ def _never_set(unseen: Unseen) -> list[WarningNote]:
     counts, roles = unseen.counts, unseen.roles
     padding = [name for role in ("padding", "padding_terminal") if (name := roles.get(role))]
     names = list(dict.fromkeys([*unseen.flags.names, *padding]))
-    if not names or counts.steps < _MANY_STEPS:
+    if not names or counts.steps < _MANY_STEPS or _never_there(unseen):
         return []
     if not unseen.has_ids and counts.steps < _MANY_STEPS * max(counts.last, 1):
         return []  # many environments, each for a short while

@@ -1,0 +1,79 @@
+"""Columns of a few values, one of which may say that a trajectory ends: `status`, `step_type`, flags of 0 and 255."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gaecli.array_types import Array, BoolArray
+from gaecli.errors import GaeError
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.layouts.evidence.unused_flags import suggests_end
+
+#: A column of more values tells of something else than ends.
+_MOST_VALUES = 8
+#: A longer text is no word for an end.
+_MOST_LETTERS = 40
+_FIRST_ROWS = 1 << 10
+#: `LAST` of dm_env, and flags in words.
+_WORDS_OF_ENDS = frozenset(("last", "true", "yes", "y"))
+
+
+def value_cells(column: Column) -> Mapping[str, BoolArray] | None:
+    """Where each value of a column stands, by its text; None where there are too many. Null is none of them."""
+    values, absent = column.values, column.is_null
+    if (
+        column.offsets is not None
+        or values.dtype.kind not in "iuf"
+        or not _are_few(values.reshape(-1)[:_FIRST_ROWS])
+    ):
+        return None
+    distinct = _distinct(values)
+    if len(distinct) > _MOST_VALUES:
+        return None
+    labels = [_label(column, value) for value in distinct]
+    if any(label is None for label in labels):
+        return None
+    found = {
+        label: values == value for label, value in zip(labels, distinct, strict=True) if label is not None
+    }
+    return found if absent is None else {label: where & ~absent for label, where in found.items()}
+
+
+def likely_value(file: RolloutFile, name: str, like: str) -> str | None:
+    """Of the values in the first rows, the one that may say that a trajectory ends: by its word, or the rarest."""
+    try:
+        _, _, columns = next(iter(file.blocks(file.units(_FIRST_ROWS, like)[0], [name], _FIRST_ROWS)))
+    except (GaeError, StopIteration, IndexError):
+        return None
+    cells = value_cells(columns[name])
+    if not cells or len(cells) < 2:
+        return None
+    # Of those that are equally rare the later one: 2 of dm_env's step types.
+    return min(reversed(list(cells)), key=lambda label: (_rank(label), int(np.count_nonzero(cells[label]))))
+
+
+def _rank(label: str) -> int:
+    return 0 if label.lower() in _WORDS_OF_ENDS else 1 if suggests_end(label) else 2
+
+
+def _are_few(values: Array) -> bool:
+    return len(_distinct(values)) <= _MOST_VALUES
+
+
+def _distinct(values: Array) -> Array:
+    if not values.size or values.dtype.kind == "f":
+        return np.unique(values[np.isfinite(values)] if values.dtype.kind == "f" else values)
+    low, high = int(values.min()), int(values.max())
+    if high - low > _FIRST_ROWS:
+        return np.unique(values)
+    counts = np.bincount((values.reshape(-1).astype(np.int64) - low), minlength=1)
+    return (np.flatnonzero(counts) + low).astype(values.dtype)
+
+
+def _label(column: Column, value: object) -> str | None:
+    if column.categories is None:
+        return f"{value:g}"
+    text = column.categories[int(value)] if int(value) >= 0 else ""  # type: ignore[call-overload]
+    return text if isinstance(text, str) and len(text) <= _MOST_LETTERS else None

@@ -1,0 +1,168 @@
+"""Ends that are one value of a column: a reason, a status, a type of step, 255 or a text in the place of a flag."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from traps.passed_over import notes_of, plain_gae, write
+
+import gaecli
+from gaecli.commands import check as checkup
+from gaecli.commands import compute as run
+from gaecli.errors import DataError, UsageError
+
+LENGTHS = [5, 7, 4, 6, 5, 3]
+EPISODE = np.repeat(np.arange(6), LENGTHS)
+STEP = np.concatenate([np.arange(length) for length in LENGTHS])
+LAST = np.repeat(LENGTHS, LENGTHS) - 1 == STEP
+TERMINATED = LAST & (EPISODE % 2 == 0)
+TRUNCATED = LAST & ~TERMINATED
+RNG = np.random.default_rng(0)
+STEPS = {"reward": RNG.normal(size=30), "value": RNG.normal(size=30)}
+KIND = np.where(LAST, 2, np.where(STEP == 0, 0, 1))
+REASON = np.where(TERMINATED, "terminated", np.where(TRUNCATED, "time limit", ""))
+
+#: Column -> (its cells, the value that says that a limit cut the episode).
+CUTS = {
+    "end_reason": (REASON, "time limit"),
+    "info": (np.where(TRUNCATED, "timeout", "ok"), "timeout"),
+    "timed_out": (np.where(TRUNCATED, 255, 0).astype(np.uint8), "255"),
+    "limit_reached": (TRUNCATED.astype(str), "True"),
+    "reset": (np.where(TRUNCATED, -1, 0), "-1"),
+    "end_code": (np.where(TRUNCATED, 2.0, 1.0).astype(np.int16), "2"),
+}
+QUIET = {
+    "weather": np.array(["sun", "rain"])[RNG.integers(0, 2, 30)],
+    "gear": RNG.integers(0, 6, 30),
+    "phase_no": np.arange(30) // 8,
+    "collision_kind": np.where(np.arange(30) % 13 == 4, "wall", ""),
+}
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".npz"])
+@pytest.mark.parametrize("name", CUTS)
+class TestOneValueIsACut:
+    def test_it_is_told_beside_terminations_alone_and_taken_when_it_is_named(self, tmp_path, name, suffix):
+        cells, value = CUTS[name]
+        path = write(tmp_path, STEPS | {"terminated": TERMINATED, name: cells}, suffix)
+        (note,) = notes_of(path, "unused-flag")
+        assert f"`{name}`, which no role uses, is" in note.message
+        assert f"`{value}` at 3 steps" in note.message
+        assert f"{name}={value}" in note.hint
+        assert notes_of(path, "unused-flag", columns={"done": "none"}) == []
+        named = {"terminated": "terminated", "truncated": f"{name}={value}"}
+        assert notes_of(path, "unused-flag", columns=named) == []
+        summary = gaecli.compute(path, truncated_column=f"{name}={value}", output=tmp_path / f"new{suffix}")
+        assert (summary.totals.terminated, summary.totals.truncated) == (3, 3)
+
+    def test_it_is_silent_where_both_kinds_are_known(self, tmp_path, name, suffix):
+        columns = STEPS | {"terminated": TERMINATED, "truncated": TRUNCATED, name: CUTS[name][0]}
+        assert notes_of(write(tmp_path, columns, suffix), "unused-flag") == []
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_other_columns_of_a_few_values_say_nothing(tmp_path, name):
+    path = write(tmp_path, STEPS | {"terminated": TERMINATED, name: QUIET[name]}, ".parquet")
+    assert notes_of(path, "unused-flag") == []
+
+
+@pytest.mark.parametrize("words", [None, ["FIRST", "MID", "LAST"]])
+@pytest.mark.parametrize("flags", [{"terminated": TERMINATED}, {"terminated": np.zeros(30, bool)}])
+def test_types_of_steps_are_told(tmp_path, words, flags):
+    """dm_env: 0, 1 and 2 are FIRST, MID and LAST."""
+    cells = KIND if words is None else np.array(words)[KIND]
+    (note,) = notes_of(write(tmp_path, STEPS | flags | {"step_type": cells}, ".parquet"), "unused-flag")
+    assert f"step_type={'2' if words is None else 'LAST'}" in note.hint
+
+
+@pytest.mark.parametrize("words", [None, ["FIRST", "MID", "LAST"]])
+def test_types_of_steps_alone_are_asked_about(tmp_path, words):
+    cells = KIND if words is None else np.array(words)[KIND]
+    path = write(tmp_path, STEPS | {"step_type": cells}, ".parquet")
+    value = "2" if words is None else "LAST"
+    with pytest.raises(UsageError, match="tells where a trajectory ends") as refused:
+        gaecli.compute(path)
+    assert f"--done-column step_type={value}" in refused.value.hint
+    gaecli.compute(path, done_column=f"step_type={value}")
+    wanted = plain_gae(STEPS["reward"], STEPS["value"], LAST)
+    # float32 columns of float64 numbers
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    {
+        "text": pa.array(np.where(LAST, "yes", "no")),
+        "dictionary": pa.array(np.where(LAST, "yes", "no")).dictionary_encode(),
+        "null": pa.array(["yes" if last else None for last in LAST]),
+        "lists of one": pa.array([["yes" if last else "no"] for last in LAST]),
+    }.values(),
+    ids=str,
+)
+@pytest.mark.parametrize("num_rows", [4, 100])
+def test_a_value_is_found_in_any_type(tmp_path, cells, num_rows, monkeypatch):
+    for module in (run, checkup):
+        monkeypatch.setattr(module, "rows_per_block", lambda memory_bytes: num_rows)
+    pq.write_table(pa.table(STEPS | {"done": cells}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="a flag is true or false") as refused:
+        gaecli.compute(tmp_path / "x.parquet")
+    assert "--done-column done=True" in refused.value.hint
+    gaecli.compute(tmp_path / "x.parquet", done_column="done=yes")
+    wanted = plain_gae(STEPS["reward"], STEPS["value"], LAST)
+    np.testing.assert_allclose(
+        pq.read_table(tmp_path / "x.parquet")["advantage"], wanted, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_numbers_other_than_flags_name_the_way_out(tmp_path):
+    path = write(tmp_path, STEPS | {"done": np.where(LAST, 255, 0)}, ".npz")
+    with pytest.raises(DataError, match="is 255, which is not a flag") as refused:
+        gaecli.compute(path)
+    assert "--done-column done=255" in refused.value.hint
+    gaecli.compute(path, done_column="done=255")
+    wanted = plain_gae(STEPS["reward"], STEPS["value"], LAST)
+    np.testing.assert_allclose(np.load(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_missing_may_be_no_end(tmp_path):
+    cells = pa.array([True if last else None for last in LAST])
+    pq.write_table(pa.table(STEPS | {"done": cells}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="is null") as refused:
+        gaecli.compute(tmp_path / "x.parquet")
+    assert "--done-column done=True" in refused.value.hint
+    gaecli.compute(tmp_path / "x.parquet", done_column="done=True")
+    wanted = plain_gae(STEPS["reward"], STEPS["value"], LAST)
+    np.testing.assert_allclose(
+        pq.read_table(tmp_path / "x.parquet")["advantage"], wanted, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_lanes_of_arrays_end_at_a_value(tmp_path):
+    ends = np.zeros((6, 2), bool)
+    ends[2, 0] = ends[3, 1] = True
+    columns = {
+        "rewards": RNG.normal(size=(6, 2)),
+        "values": RNG.normal(size=(6, 2)),
+        "last_values": np.zeros(2),
+    }
+    path = write(tmp_path, columns | {"terminals": ends * 255}, ".npz")
+    gaecli.compute(path, terminated_column="terminals=255")
+    for lane in range(2):
+        wanted = plain_gae(columns["rewards"][:, lane], columns["values"][:, lane], ends[:, lane])
+        np.testing.assert_allclose(np.load(path)["advantage"][:, lane], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_value_that_is_nowhere_is_told(tmp_path):
+    path = write(tmp_path, STEPS | {"terminated": TERMINATED, "status": REASON}, ".parquet")
+    (note,) = notes_of(path, "flag-never-set", columns={"truncated": "status=timelimit"})
+    assert "no step that ends has the value of `status=timelimit`" in note.message
+
+
+def test_a_column_of_that_very_name_comes_first(tmp_path):
+    path = write(tmp_path, STEPS | {"status": REASON, "status=x": LAST}, ".parquet")
+    gaecli.compute(path, done_column="status=x")
+    wanted = plain_gae(STEPS["reward"], STEPS["value"], LAST)
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
