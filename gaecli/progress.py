@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gaecli.records import dataclass
 
@@ -57,6 +58,15 @@ class Progress:
         self._num_gone = 0.0
         self._looks: int | None = 1
         self._is_in_step = True
+        self._when_begun: Callable[[], None] | None = None
+
+    def when_begun(self, call: Callable[[], None]) -> None:
+        """To be called once it is known what is to be done: at once, where it is."""
+        with self._lock:
+            self._when_begun = None if self._doing else call
+            is_begun = bool(self._doing)
+        if is_begun:
+            call()
 
     def begin(
         self,
@@ -77,12 +87,20 @@ class Progress:
             self._looks, self._is_in_step = looks, is_in_step
             self._sizes, self._gone, self._over = dict(sizes), {}, set()
             self._num_bytes, self._num_gone = sum(sizes.values()), 0.0
+            call, self._when_begun = self._when_begun, None
+        if call is not None:
+            call()
 
     def expect(self, looks: int) -> None:
         """Each file takes as many looks as that, or more."""
         with self._lock:
-            if self._looks is not None:
-                self._looks = max(self._looks, looks)
+            if self._looks is None or looks <= self._looks:
+                return
+            before, self._looks = self._looks, looks
+            for path in self._over:  # nothing of them is left to do, however many looks the others take
+                gone = self._gone.get(path, 0.0) if self._is_in_step else 0.0
+                size = self._sizes[path]
+                self._num_gone += max(looks * size, gone) - max(before * size, gone)
 
     def know(self, path: Path, num_bytes: int) -> None:
         """The size of a file, now that it is open."""
@@ -137,3 +155,28 @@ class Progress:
                 gone,
                 max(whole - gone, 0.0),
             )
+
+
+class ToldProgress(Progress):
+    """Of a process whose progress is that of another one, which is told the same later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: list[tuple[str, tuple[Any, ...]]] = []
+
+    def expect(self, looks: int) -> None:
+        self._told.append(("expect", (looks,)))
+
+    def know(self, path: Path, num_bytes: int) -> None:
+        self._told.append(("know", (path, num_bytes)))
+
+    def advance(self, path: Path, share: float) -> None:
+        self._told.append(("advance", (path, share)))
+
+    def end(self, paths: Sequence[Path]) -> None:
+        self._told.append(("end", (paths,)))
+
+    def taken(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """What was told since this was asked last: methods of `Progress`, and what they were called with."""
+        told, self._told = self._told, []
+        return told

@@ -26,6 +26,11 @@ def forget(put_away: Callable[[], None]) -> None:
     _left.pop(put_away, None)
 
 
+def forget_all() -> None:
+    """In a fork: the process that made the things puts them away."""
+    _left.clear()
+
+
 def put_away_what_is_left() -> None:
     """The last one first: uploads come from files in a spool."""
     while _left:

@@ -50,7 +50,7 @@ def compute(given: Given, plot: str | None, json: bool, quiet: bool) -> None:
     from gaecli.commands.compute import compute as run
 
     with given.progress(quiet=quiet) as progress:
-        summary = run(sources, settings, run_options, progress)
+        summary = run(sources, settings, run_options, progress, may_fork=True)
     if plot is not None and summary.gallery is not None:
         from gaecli.report.plots import plot_summary
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
 from gaecli.commands.stream_steps import Job, ReadyStream, StreamSteps
@@ -28,15 +28,18 @@ from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_done
 from gaecli.pipeline.stream import RunContext
 from gaecli.pipeline.worker import Worker, WorkerRecipe
-from gaecli.progress import Progress
+from gaecli.progress import Progress, ToldProgress
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams, watched
+from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams, size_of, watched
 from gaecli.storage.places import Places
 from gaecli.summary import Summary
 from gaecli.unfinished import leave_word
 from gaecli.writing.outputs import Outputs
 
-S = TypeVar("S")
+if TYPE_CHECKING:
+    from gaecli.commands.waiting_streams import Shared, WaitingStreams
+    from gaecli.engines.forks import Forks
+
 T = TypeVar("T")
 
 #: Share of `--memory` for blocks that are kept between the two looks; the rest is for work and buffers.
@@ -51,14 +54,17 @@ def compute(
     settings: Settings | None = None,
     options: RunOptions | None = None,
     progress: Progress | None = None,
+    *,
+    may_fork: bool = False,
 ) -> Summary:
     """Compute advantages and returns for every source, and write them; `progress` is told of the rows gone over.
 
+    `may_fork`: this process is nobody else's, and thousands of small files may go to forks of it.
     Files that fail are reported in the summary; the others are done all the same. Raises `GaeError`
     only for what concerns the run as a whole.
     """
     with Places(options or RunOptions()) as places:
-        run = _Run(settings or Settings(), places, progress)
+        run = _Run(settings or Settings(), places, progress, may_fork=may_fork)
         try:
             summary = run.go(places.inputs.sources(sources))
         except KeyboardInterrupt:
@@ -74,18 +80,40 @@ def compute(
 
 _MANY_STEPS = BREAK_EVEN_STEPS * 4
 
+#: So many files take longer than the start of forks, and so few bytes of each are no work for several threads.
+_LEAST_FORKED = 100
+_SMALL_BYTES = 256 << 10
+#: While one of them waits for the disk, the other one works.
+_THREADS_OF_FORK = 2
+
 _Group = Sequence[Job]
+
+
+class _ForkReport(NamedTuple):
+    """What a fork has to tell beside its results."""
+
+    #: By phase, as of the clock.
+    seconds: Mapping[str, float]
+    #: As of `Outputs.done`, in the last one.
+    done: Mapping[int, int]
+    #: As of `ToldProgress`.
+    progress: Sequence[tuple[str, tuple[Any, ...]]]
 
 
 class _Run:
     """Takes the streams through their phases: one by one, or all together where they share a normalisation."""
 
-    def __init__(self, settings: Settings, places: Places, progress: Progress | None) -> None:
+    def __init__(
+        self, settings: Settings, places: Places, progress: Progress | None, *, may_fork: bool
+    ) -> None:
         self.settings = settings
         self.options = options = places.options
         self.places = places
         self.progress = progress
         self.jobs = options.jobs or default_jobs()
+        self._may_fork = may_fork
+        self._forks: Forks | None = None
+        self._store_bytes = int(options.memory_bytes * _STORE_SHARE)
         self._threads = self._side_by_side = Threads(self.jobs, places.interrupt)
         self._engine: Engine[Worker] | None = None
         self.clock = Stopwatch()
@@ -107,28 +135,70 @@ class _Run:
         plans = plan_streams(sources, self.settings.join)
         self.places.results.check([path for plan in plans for path in plan.paths])
         self.outputs.plan(plans)
-        is_together = self._spans_streams and len(plans) > 1
-        in_step = is_together or len(plans) == 1
-        plans = watched(plans, self.progress, "computing", is_in_step=in_step)
-        jobs = [Job(number, plan) for number, plan in enumerate(plans)]
         if ENGINES[self.options.engine].is_here:
             self.device = choose_device(self.options.device, _guess_of_steps(plans))
         else:
             self._check_seen_elsewhere()
             self.device = device_elsewhere(self.options.device)
-        self.context = self._context()
-        self.steps = StreamSteps(
-            self.settings, self.places, self.outputs, self.context, self.device, num_streams=len(jobs)
-        )
+        if self._may_fork and not self.device.uses_torch and _are_for_forks(plans, self.places, self.jobs):
+            self._forks = self._forked(plans)
+        self._begin(plans)
         with one_thread_per_operation() if self.device.uses_torch else contextlib.nullcontext():
             return summarize(
-                self._together(jobs) if is_together else self._apart(jobs),
+                self._together() if self._is_together else self._apart(),
                 settings=self.settings,
                 device=self.device,
                 streams=describe_streams(plans),
                 clock=self.clock,
                 started=self.started,
             )
+
+    def _begin(self, plans: Sequence[StreamPlan]) -> None:
+        """Of this process: what streams are worked on with."""
+        self._is_together = self._spans_streams and len(plans) > 1
+        in_step = self._is_together or len(plans) == 1
+        plans = watched(plans, self.progress, "computing", is_in_step=in_step)
+        self._jobs = [Job(number, plan) for number, plan in enumerate(plans)]
+        self.context = self._context()
+        self.steps = StreamSteps(
+            self.settings, self.places, self.outputs, self.context, self.device, num_streams=len(plans)
+        )
+        if self._is_together:
+            from gaecli.commands.waiting_streams import WaitingStreams
+
+            self._waiting = WaitingStreams(self.steps, self._open, self.guard)
+
+    def _forked(self, plans: Sequence[StreamPlan]) -> Forks | None:
+        from gaecli.engines.forks import Forks
+
+        with contextlib.suppress(OSError):  # where there can be no more processes, threads do it
+            return Forks(self.jobs, partial(self._as_fork, plans), self._take_report)
+        return None
+
+    def _as_fork(self, plans: Sequence[StreamPlan], num_forks: int) -> _Run:
+        """In a process that is a fork of this one, and has its part of what this one may take."""
+        self.progress = None if self.progress is None else ToldProgress()
+        self._store_bytes //= num_forks
+        self._threads = self._side_by_side = Threads(_THREADS_OF_FORK, self.places.interrupt)
+        self.outputs.check_stop = self._threads.check_stop
+        self._begin(plans)
+        return self
+
+    def carry_out(self, step: Callable[[_Run, _Group], T], numbers: Sequence[int]) -> Iterator[T]:
+        """As a fork."""
+        return self._spread(step, [[self._jobs[number]] for number in numbers])
+
+    def report(self, *, is_last: bool) -> _ForkReport:
+        told = self.progress.taken() if isinstance(self.progress, ToldProgress) else []
+        return _ForkReport(self.clock.taken(), self.outputs.done if is_last else {}, told)
+
+    def _take_report(self, report: _ForkReport) -> None:
+        for phase, seconds in report.seconds.items():
+            self.clock.add(phase, seconds)
+        self.outputs.know_done(report.done)
+        if self.progress is not None:
+            for name, told in report.progress:
+                getattr(self.progress, name)(*told)
 
     def _check_seen_elsewhere(self) -> None:
         for path, target in self.outputs.targets.items():
@@ -149,38 +219,51 @@ class _Run:
 
     def interrupt(self) -> None:
         self._threads.interrupt()
+        if self._forks is not None:
+            self._forks.interrupt()
 
     def close(self) -> None:
         """Whatever was begun and not committed disappears."""
+        if self._forks is not None:
+            self._forks.close()
         self._side_by_side.close()
         self._threads.close()  # waits for the blocks in hand: nothing is begun after this
         if self._engine is not None:
             self._engine.close()
         self.state = self.state or self.outputs.state
-        self.outputs.close()
+        self.outputs.close(is_worker_lost=self._forks is not None and self._forks.is_one_lost)
 
-    def _apart(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def _apart(self) -> Iterator[Outcome]:
         """Each stream from beginning to end, several at a time."""
+        return chain.from_iterable(self._spread(_Run._whole, _groups(self._jobs)))
 
-        def whole(group: _Group) -> list[Outcome]:
-            return self._last_step(group, lambda job: self.steps.rest(self.open(job)))
+    def _whole(self, group: _Group) -> list[Outcome]:
+        return self._last_step(group, lambda job: self.steps.rest(self._open(job)))
 
-        return chain.from_iterable(self.each(whole, _groups(jobs)))
-
-    def _together(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def _together(self) -> Iterator[Outcome]:
         """All streams are looked at before the first is written: they share constants."""
         from gaecli.commands.together import Together
 
-        streams = Together(self, jobs)
+        streams = Together(self, self._jobs)
         streams.look()
-        yield from chain.from_iterable(
-            self.each(lambda group: self._last_step(group, streams.finish), _groups(jobs))
-        )
+        finish = partial(_Run._finished, shared=streams.shared)
+        yield from chain.from_iterable(self._spread(finish, _groups(self._jobs)))
+
+    def _finished(self, group: _Group, shared: Shared) -> list[Outcome]:
+        return self._last_step(group, lambda job: self._waiting.finish(job, shared))
+
+    def each_waiting(
+        self, step: Callable[[WaitingStreams, Job], T], jobs: Sequence[Job]
+    ) -> Iterator[T | Outcome]:
+        return self._spread(partial(_Run._of_one, step=step), [[job] for job in jobs])
+
+    def _of_one(self, group: _Group, step: Callable[[WaitingStreams, Job], T]) -> T | Outcome:
+        return self._waiting.take(step, group[0])
 
     def _context(self) -> RunContext:
         """Streams side by side, or the blocks of one stream side by side."""
         options = self.options
-        store_bytes = int(options.memory_bytes * _STORE_SHARE)
+        store_bytes = self._store_bytes
         worker = Worker(
             make_estimator(self.settings, self.device),
             BlockStore(store_bytes),
@@ -201,16 +284,19 @@ class _Run:
             self._side_by_side = Threads(min(self._engine.jobs + 1, _MOST_WAITING), self._threads.interrupt)
         return RunContext(self._engine, worker)
 
-    def open(self, job: Job) -> OpenStream:
+    def _open(self, job: Job) -> OpenStream:
         job.opened = self.steps.open(job.number, job.plan)
         return job.opened
 
-    def each(self, function: Callable[[S], T], jobs: Sequence[S]) -> Iterator[T]:
-        """A function over streams, several at a time where the CPU computes; results in their order.
+    def _spread(self, step: Callable[[_Run, _Group], T], groups: Sequence[_Group]) -> Iterator[T]:
+        """A step over streams, several at a time where the CPU computes; results in their order.
 
         A single one is worked on here: its blocks need the threads.
         """
-        return self._side_by_side.run(function, jobs) if len(jobs) > 1 else map(function, jobs)
+        if self._forks is not None:
+            return self._forks.run(step, [group[0].number for group in groups])
+        function = partial(step, self)
+        return self._side_by_side.run(function, groups) if len(groups) > 1 else map(function, groups)
 
     def _last_step(self, group: _Group, step: Callable[[Job], Outcome | ReadyStream]) -> list[Outcome]:
         """Streams that are written together: after it they are over, be they done or failed."""
@@ -279,6 +365,20 @@ def _groups(jobs: Sequence[Job]) -> list[_Group]:
         key = (data_set.root, job.plan.together) if data_set is not None and is_whole else job.number
         groups.setdefault(key, []).append(job)
     return list(groups.values())
+
+
+def _are_for_forks(plans: Sequence[StreamPlan], places: Places, jobs: int) -> bool:
+    """Whether there is so much Python to do, and so little else, that processes are worth their start.
+
+    Only of files that have nothing to do with each other: nobody else changes what is told of a data set meanwhile.
+    """
+    if jobs == 1 or len(plans) < _LEAST_FORKED or places.stage.path is not None:
+        return False
+    if any(len(plan.paths) > 1 or plan.data_set is not None or plan.opened for plan in plans):
+        return False
+    from gaecli.engines.forks import can_fork
+
+    return sum(size_of(plan.paths[0]) for plan in plans) <= _SMALL_BYTES * len(plans) and can_fork()
 
 
 def _guess_of_steps(plans: Sequence[StreamPlan]) -> int:

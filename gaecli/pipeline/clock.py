@@ -21,6 +21,12 @@ class Stopwatch:
         with self._lock:
             self._seconds[phase] = self._seconds.get(phase, 0.0) + seconds
 
+    def taken(self) -> dict[str, float]:
+        """Seconds since this was asked last, for the watch of another process."""
+        with self._lock:
+            seconds, self._seconds = self._seconds, {}
+            return seconds
+
     def __getitem__(self, phase: str) -> float:
         return self._seconds.get(phase, 0.0)
 

@@ -71,9 +71,12 @@ class ProgressLine:
     def __enter__(self) -> Self:
         if is_watched(self._stream):
             remember(self.erase)
-            self._thread = threading.Thread(target=self._draw_on, name="gae-progress", daemon=True)
-            self._thread.start()
+            self._progress.when_begun(self._begin)
         return self
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._draw_on, name="gae-progress", daemon=True)
+        self._thread.start()
 
     def __exit__(
         self,

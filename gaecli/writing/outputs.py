@@ -227,6 +227,15 @@ class Outputs:
                 self._done[stream.number] = len(stream.plan.paths)
                 self._pending.pop(stream.number, None)
 
+    @property
+    def done(self) -> Mapping[int, int]:
+        """Streams whose results are all in their places, with the number of their files: for `know_done`."""
+        return self._done
+
+    def know_done(self, done: Mapping[int, int]) -> None:
+        """The same of another process."""
+        self._done.update(done)
+
     def is_committing(self, stream_number: int) -> bool:
         """Whether some of its outputs are in their places, and not yet all that belongs to them."""
         return any(output.is_there for output in self._pending.get(stream_number, []))
@@ -264,11 +273,14 @@ class Outputs:
                     writer.abort()
                 output.new_file.discard()
 
-    def close(self) -> None:
+    def close(self, *, is_worker_lost: bool = False) -> None:
         """Whatever was begun and not committed disappears; what was committed is on the disk."""
-        for number in list(self._pending):
+        for number, outputs in list(self._pending.items()):
+            new_files = [output for output in outputs if output.new_file is not None]
+            if new_files and all(output.is_there for output in new_files):  # interrupted in the instant after
+                self._done[number] = len(outputs)
             self.discard(number)
-        if not ENGINES[self.options.engine].is_here:
+        if is_worker_lost or not ENGINES[self.options.engine].is_here:
             for directory in self._folders:  # where tries of tasks may be whose worker was lost
                 sweep(directory)
         while self._unsynced:

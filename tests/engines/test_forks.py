@@ -1,0 +1,255 @@
+"""Forks: results in the order of what was asked, an error where something is lost, and nobody left behind.
+
+Each test runs in a fork of its own, which has one thread whatever threads this process has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from gaecli.engines import forks
+from gaecli.engines.forks import Forks, can_fork
+from gaecli.errors import EngineError
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+
+
+def alone(function: Callable[[], Any]) -> Any:
+    """What the function gives in a process with one thread, where SIGTERM raises as the command line has it."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(read)
+        found: Any = None
+        try:
+            signal.signal(signal.SIGTERM, _interrupted)
+            found = function()
+        except BaseException:
+            found = traceback.format_exc()
+        finally:
+            with os.fdopen(write, "wb") as sent:
+                sent.write(pickle.dumps(found))
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as sent:
+        found = pickle.loads(sent.read())  # until all of its processes are gone
+    os.waitpid(child, 0)
+    return found
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+class Counting:
+    """A run that remembers what it was asked."""
+
+    def __init__(self, left: Path | None = None) -> None:
+        self.seen: list[int] = []
+        self.left = left
+
+    def carry_out(self, step: Callable[[Counting, int], Any], numbers: Sequence[int]) -> Iterator[Any]:
+        for number in numbers:
+            yield step(self, number)
+
+    def report(self, *, is_last: bool) -> int:
+        return os.getpid()
+
+    def interrupt(self) -> None:
+        self.seen.append(-1)
+
+    def close(self) -> None:
+        if self.left is not None:
+            (self.left / f"{os.getpid()}").write_text("interrupted" if self.seen[-1:] == [-1] else "over")
+
+
+def square(run: Counting, number: int) -> int:
+    run.seen.append(number)
+    return number * number
+
+
+def pid_of(run: Counting, number: int) -> int:
+    time.sleep(0.0002)
+    run.seen.append(number)
+    return os.getpid()
+
+
+def seen_before(run: Counting, number: int) -> bool:
+    return number in run.seen
+
+
+def killed(run: Counting, number: int) -> int:
+    if number == 40:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def told_to_end(run: Counting, number: int) -> int:
+    if number == 40:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return number
+
+
+def wrong(run: Counting, number: int) -> int:
+    if number in (41, 90):
+        raise ValueError(f"not {number}")
+    return number
+
+
+def made(count: int, **options: Any) -> Forks:
+    return Forks(count, lambda num_forks: Counting(**options), lambda report: None)
+
+
+def test_results_come_in_the_order_of_the_numbers() -> None:
+    def run() -> Any:
+        work = made(3)
+        numbers = list(range(500, 0, -1))
+        try:
+            return list(work.run(square, numbers)), list(work.run(square, [7]))
+        finally:
+            work.close()
+
+    assert alone(run) == ([number**2 for number in range(500, 0, -1)], [49])
+
+
+def test_a_number_stays_with_the_fork_that_had_it_and_all_forks_have_some() -> None:
+    def run() -> Any:
+        work = made(2)
+        try:
+            pids = list(work.run(pid_of, range(400)))
+            return len(set(pids)), all(work.run(seen_before, range(0, 400, 3)))
+        finally:
+            work.close()
+
+    assert alone(run) == (2, True)
+
+
+def test_an_error_is_raised_in_the_place_of_its_result_and_the_next_step_goes_on() -> None:
+    def run() -> Any:
+        work = made(2)
+        got: list[int] = []
+        try:
+            got.extend(work.run(wrong, range(100)))
+        except ValueError as error:
+            return got, str(error), "in wrong" in "".join(error.__notes__), list(work.run(square, range(3)))
+        finally:
+            work.close()
+
+    # `list.extend` keeps what came before the error.
+    assert alone(run) == (list(range(41)), "not 41", True, [0, 1, 4])
+
+
+@pytest.mark.parametrize(
+    ("step", "told", "left"),
+    [
+        (killed, "a process of this run was killed (SIGKILL)", ["over"]),
+        (told_to_end, "a process of this run ended by itself (130)", ["interrupted", "over"]),
+    ],
+    ids=["SIGKILL", "SIGTERM"],
+)
+def test_a_fork_that_is_lost_is_an_error_and_the_others_end(
+    step: Callable[[Counting, int], int], told: str, left: list[str], tmp_path: Path
+) -> None:
+    def run() -> Any:
+        work = made(2, left=tmp_path)
+        try:
+            list(work.run(step, range(1000)))
+        except EngineError as error:
+            work.close()
+            return error.message, work.is_one_lost
+
+    assert alone(run) == (told, True)
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == left
+
+
+def test_forks_are_interrupted_and_waited_for(tmp_path: Path) -> None:
+    def run() -> Any:
+        work = made(2, left=tmp_path)
+        with contextlib.suppress(KeyboardInterrupt):
+            for number in work.run(pid_of, range(10_000)):
+                if number:
+                    raise KeyboardInterrupt
+        work.interrupt()
+        work.close()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        return len(list(tmp_path.iterdir()))
+
+    assert alone(run) == 2
+
+
+def test_forks_whose_parent_is_gone_put_away_what_they_had_begun(tmp_path: Path) -> None:
+    def run() -> Any:
+        work = made(2, left=tmp_path)
+        next(work.run(pid_of, range(10_000)))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(EOFError):  # all of them are gone, and none has answered
+        alone(run)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["over"] * 2
+
+
+def test_a_process_with_another_thread_is_not_forked() -> None:
+    def run() -> Any:
+        before = can_fork()
+        end = threading.Event()
+        thread = threading.Thread(target=end.wait)
+        thread.start()
+        during = can_fork()
+        end.set()
+        thread.join()
+        return before, during
+
+    assert alone(run) == (True, False)
+
+
+def test_a_process_that_sigterm_ends_at_once_is_not_forked() -> None:
+    def run() -> Any:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return can_fork()
+
+    assert alone(run) is False
+
+
+def test_a_fork_has_no_word_to_say_of_what_its_parent_has_to_put_away(tmp_path: Path) -> None:
+    def run() -> Any:
+        from gaecli.unfinished import remember
+
+        remember((tmp_path / "begun").unlink)
+        (tmp_path / "begun").touch()
+        work = made(2)
+        list(work.run(square, range(10)))
+        work.close()
+        return (tmp_path / "begun").exists()
+
+    assert alone(run) is True
+
+
+def test_more_results_than_a_pipe_holds_are_no_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "_BATCH", 2)
+
+    def run() -> Any:
+        work = made(2)
+        try:
+            return sum(len(found) for found in work.run(many_bytes, range(40)))
+        finally:
+            work.close()
+
+    assert alone(run) == 40 * 300_000
+
+
+def many_bytes(run: Counting, number: int) -> bytes:
+    return bytes(300_000)
