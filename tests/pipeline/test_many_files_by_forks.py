@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from gaecli.engines import forks
 from gaecli.errors import EngineError
 from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
-from gaecli.storage.new_file import is_temporary_name
+from gaecli.storage.new_file import NewFile, is_temporary_name
 from gaecli.writing.outputs import Outputs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
@@ -73,6 +74,26 @@ def test_forks_give_what_one_thread_gives(inputs: Path, tmp_path: Path, settings
         for number in range(COUNT)
     ]
     assert num_runs == 2
+
+
+def test_a_full_disk_is_told_as_one_thread_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "in", COUNT)
+    seal = NewFile.seal
+
+    def full(self: NewFile) -> None:
+        if self.target.name in ("r0002.parquet", "r0006.parquet"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.temporary))
+        seal(self)
+
+    def both() -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(NewFile, "seal", full)
+            one = results(tmp_path / "in", tmp_path / "x", 1, may_fork=False)
+            two = results(tmp_path / "in", tmp_path / "x", 2, may_fork=True)
+        return one == two, [file.status for file in two[0][0]["files"]], left_over(tmp_path)
+
+    statuses = ["failed" if number in (2, 6) else "written" for number in range(COUNT)]
+    assert alone(both) == (True, statuses, [])
 
 
 def bad(settings: dict[str, Any]) -> bool:
