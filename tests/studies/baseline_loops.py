@@ -42,9 +42,6 @@ def max_rl(scores: list[float]) -> list[float]:
     return less_mean(scores, mean) if mean > 0 and len(scores) > 1 else [0.0] * len(scores)
 
 
-#: Scores of the responses to one prompt each, with one that has no variance and one that is alone.
-
-
 def names_of(found: Verification) -> list[str]:
     best = found.best
     first = best.estimator if best.presets[0] == "exact" else f"{best.presets[0]} {best.estimator}"

@@ -11,11 +11,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from studies.baseline_loops import Baseline, less_mean, max_rl, names_of, std, trl_grpo, verl_grpo, verl_rloo
+from studies.baseline_loops import (
+    Baseline,
+    less_mean,
+    max_rl,
+    names_of,
+    numpy_grpo,
+    std,
+    trl_grpo,
+    verl_grpo,
+    verl_rloo,
+)
 
 import gaecli
 from gaecli.errors import UsageError
 
+#: Scores of the responses to one prompt each, with one that has no variance and one that is alone.
 PROMPTS = {
     "what is 2 + 2": [1.0, 0.0, 0.0, 1.0],
     "name a prime": [0.5, 0.5, 0.5, 0.5],
@@ -55,6 +66,7 @@ def written(folder: Path, baseline: Baseline, prompts: dict[str, list[float]] = 
     [
         (trl_grpo, ["trl grpo", "ms-swift grpo"], "(s - mean) / (std + 1e-4), ddof 1, 0 where alone"),
         (verl_grpo, ["verl grpo", "skyrl grpo"], "(s - mean) / (std + 1e-6), ddof 1, s where alone"),
+        (numpy_grpo, ["open-instruct grpo"], "(s - mean) / (std + 1e-8), ddof 0, 0 where alone"),
         (verl_rloo, ["verl rloo"], "s - mean of the others, s where alone"),
         (
             less_mean,
