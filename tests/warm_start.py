@@ -158,6 +158,10 @@ class WarmStart:
         return {**self.env, "PATH": os.pathsep.join(places)}
 
     @property
+    def pid(self) -> int:
+        return self._server.pid
+
+    @property
     def handle(self) -> int:
         return self._socket.fileno()
 

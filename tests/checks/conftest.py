@@ -25,7 +25,7 @@ def memory(request, monkeypatch) -> int:
     import gaecli.commands.check as checkup
 
     if request.param < 1 << 30:
-        monkeypatch.setattr(checkup, "rows_per_block", lambda memory_bytes: 64)
+        monkeypatch.setattr(checkup, "rows_per_block", lambda memory_bytes: 150)
     return request.param
 
 

@@ -71,11 +71,11 @@ def test_groups_are_those_of_all_files_however_they_are_cut(
 ) -> None:
     """Rows of one prompt stand far apart, in several files, row groups and blocks."""
     random = np.random.default_rng(3)
-    prompts = [f"prompt {number}" for number in random.integers(0, 7, 60)]
-    scores = random.normal(0.3, 1.0, 60).tolist()
+    prompts = [f"prompt {number}" for number in random.integers(0, 7, 45)]
+    scores = random.normal(0.3, 1.0, 45).tolist()
     paths = [
-        write(tmp_path, prompts[start : start + 20], scores[start : start + 20], f"{start:02d}.parquet")
-        for start in (0, 20, 40)
+        write(tmp_path, prompts[start : start + 15], scores[start : start + 15], f"{start:02d}.parquet")
+        for start in (0, 15, 30)
     ]
     with small_blocks(block_rows, store_bytes=500, dtype=np.float64):
         summary = gaecli.compute(paths, estimator=estimator, group_column="prompt", join=False)

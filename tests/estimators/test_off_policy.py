@@ -90,7 +90,7 @@ def written(path: Path, columns: dict[str, np.ndarray], **settings: Any) -> dict
 def test_rows_cut_anywhere_give_the_numbers_of_the_paper(
     name: str, bootstrap: str, block_rows: int, store_bytes: int | None, seed: int
 ) -> None:
-    columns = rollout(seed)
+    columns = rollout(seed, count=40)
     expected = of_loops(columns, name, bootstrap, **loop_settings(name))
     with small_blocks(block_rows, store_bytes=store_bytes, dtype=np.float64) as folder:
         found = written(folder / "r.parquet", columns, bootstrap=bootstrap, **settings_of(name))

@@ -94,7 +94,7 @@ def test_sides_and_operators_are_one_flag_each(tmp_path: Path, side: str, operat
 )
 def test_labels_do_not_depend_on_blocks_files_or_memory(rows: int, store: int | None, normalize: str) -> None:
     """One threshold over all inputs, of advantages as they are written."""
-    parts = [numbers(4, 60), numbers(5, 3), numbers(6, 41)]
+    parts = [numbers(4, 30), numbers(5, 3), numbers(6, 21)]
     with small_blocks(rows, store_bytes=store) as folder:
         for index, part in enumerate(parts):
             pq.write_table(table_of(part), folder / f"{index}.parquet")

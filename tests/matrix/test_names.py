@@ -94,7 +94,7 @@ def base(given: Rollout, layout: str) -> dict[str, np.ndarray]:
 
 
 def _cells(role: str, name: str, is_whole: bool) -> Iterator[tuple[str, str, str]]:
-    """(way, layout, suffix): all of them, or of most names each third one that is usual, by diagonals.
+    """(way, layout, suffix): all of them, or of most names each way in one layout that is usual, by diagonals.
 
     Of the first name of its role all that are usual, and each other in one of the ways.
     """
@@ -104,7 +104,7 @@ def _cells(role: str, name: str, is_whole: bool) -> Iterator[tuple[str, str, str
         for place, cell in enumerate(CELLS if is_first else LAYOUTS):
             has_room = way != "longer" or cell[0] != "long"
             # Each way, and each layout, has its turn.
-            is_due = is_first or (number * (len(LAYOUTS) + 1) + place + turn) % 3 == 0
+            is_due = is_first or (number + place + turn) % len(LAYOUTS) == 0
             if is_first and cell not in LAYOUTS:
                 is_due = place % (len(FILES[role]) - 1) == number  # the last one has no room in most
             if has_room and (is_whole or is_due):

@@ -42,7 +42,7 @@ def test_a_mask_is_applied_block_by_block_wherever_no_step_goes_out_of_time(
     table: str, mode: str, estimator: str, block_rows: int | None
 ) -> None:
     random = np.random.default_rng(7)
-    shape = (60, 3)
+    shape = (40, 3)
     content = {"rewards": random.normal(size=shape), "values": random.normal(size=shape),
                "terminated": random.random(shape) < 0.1, "mask": random.random(shape) < 0.6}  # fmt: skip
     content["q"] = content["values"]

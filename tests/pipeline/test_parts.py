@@ -90,7 +90,7 @@ def test_the_bytes_are_those_of_the_local_engine(
     case: str, pickling: list[PicklingEngine], encoded: list[tuple[range, Path]]
 ) -> None:
     write, settings = ALL[case]
-    with small_blocks(8) as folder:
+    with small_blocks(12) as folder:
         (folder / "source").mkdir()
         write(folder / "source")
         expected = run(folder, "local", **settings)

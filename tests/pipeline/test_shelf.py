@@ -77,7 +77,7 @@ def results(
 def test_streams_that_were_packed_are_written_as_the_others(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = written(tmp_path / "in", 5)
+    paths = written(tmp_path / "in", 4)
     kept = results(tmp_path, paths, monkeypatch, len(paths), **settings)
     assert [file.status for file in kept[0]] == ["written"] * len(paths)
     assert results(tmp_path, paths, monkeypatch, 0, **settings) == kept

@@ -28,7 +28,7 @@ def with_cell(table: pa.Table, name: str, row: int, cell: float | None) -> pa.Ta
 
 @examples(40)
 @given(
-    rollout=rollouts(),
+    rollout=rollouts(max_steps=8),
     data=st.data(),
     rows_per_block=st.integers(1, 12),
     store_bytes=STORES,

@@ -62,7 +62,7 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
 def test_rows_cut_anywhere_are_the_rows_of_one_block(
     name: str, bootstrap: str, block_rows: int, store_bytes: int | None, seed: int
 ) -> None:
-    columns, settings = rollout(seed), {**SETTINGS[name], "bootstrap": bootstrap}
+    columns, settings = rollout(seed, count=40), {**SETTINGS[name], "bootstrap": bootstrap}
     with small_blocks(dtype=np.float64) as folder:
         expected = written(folder / "r.parquet", columns, **settings)
     with small_blocks(block_rows, store_bytes=store_bytes, dtype=np.float64) as folder:
@@ -87,7 +87,7 @@ def test_trajectories_go_on_in_the_next_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["n-step", "by length", "finite-horizon"])
 def test_start_flags_end_the_last_step_of_the_block_before(name: str) -> None:
-    columns = rollout(6, num_envs=1)
+    columns = rollout(6, count=30, num_envs=1)
     ended = columns.pop("terminated") | columns.pop("truncated")
     columns["next_value"] = np.append(columns["value"][1:], 0.5)
     columns["episode_start"] = np.append(True, ended[:-1])
