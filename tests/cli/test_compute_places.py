@@ -344,11 +344,11 @@ def test_what_nohup_ignores_stays_ignored(gae_command, large_file):
 
 def test_a_signal_while_many_files_are_worked_on_leaves_whole_files_only(start_gae, run_gae, tmp_path):
     paths = [write(tmp_path / f"{number:03}.parquet", seed=number) for number in range(100)]
+    before = [path.stat().st_ino for path in paths]
     run = start_gae("compute", tmp_path, "-q")
-    while not any(entry.name.endswith(".tmp") for entry in tmp_path.iterdir()):
+    while [path.stat().st_ino for path in paths] == before:
         assert run.poll() is None
         time.sleep(0.001)
-    time.sleep(0.05)
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=30)
     assert run.returncode == 130, errors
