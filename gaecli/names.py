@@ -201,9 +201,10 @@ GROUP_NAMES = (
 _OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
 RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))
 
+_PATH = re.compile(r"[.:/]")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def words_of(name: str) -> list[str]:
-    """The words of the last part of a dotted name, in small letters: `info.episodeLength` is `episode length`."""
-    return [found.lower() for found in _WORDS.findall(name.rpartition(".")[2])]
+    """The words of the last part of a path, in small letters: `info.episodeLength`, `info:env_id` of EnvPool."""
+    return [found.lower() for found in _WORDS.findall(_PATH.split(name)[-1])]

@@ -148,7 +148,7 @@ class TestRewardsThatCameWithTheObservation:
 
 _NAMES = """
 agent agent_name player playerId robot_id env_ids env_no actor worker rank process seed run_id traj trajectory
-episode_num ep rollout_id Sim id policy_id worker-index
+episode_num ep rollout_id Sim id policy_id worker-index info:env_id envid conversation
 """
 NAMES = _NAMES.split()
 

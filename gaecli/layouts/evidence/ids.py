@@ -24,10 +24,11 @@ from gaecli.settings import Settings
 _ENV_WORDS = """
 agent agents player players robot robots env envs environment environments actor actors worker workers rank
 process proc pid tid thread client host node replica module policy entity id uuid seed run sim simulation
-simulator instance slot lane uid world arena vehicle car drone character bot
+simulator instance slot lane uid world arena vehicle car drone character bot envid agentid
 """
 _EPISODE_WORDS = """
 traj trajs trajectory trajectories episode episodes ep eps rollout rollouts sequence seq game match session fragment
+conversation dialogue dialog epid episodeid trajid
 """
 #: What else such a name may hold; `agent_pos` and `episode_length` are no ids.
 _SUFFIX_WORDS = "id ids idx index no nr num number name key uid uuid hash tag label"
