@@ -166,3 +166,10 @@ def test_a_column_of_that_very_name_comes_first(tmp_path):
     gaecli.compute(path, done_column="status=x")
     wanted = plain_gae(STEPS["reward"], STEPS["value"], LAST)
     np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_beside_a_discount_flags_of_all_beginnings_are_told(tmp_path):
+    """A discount of 0 stands for terminal states alone: where a limit cuts, it says nothing."""
+    columns = STEPS | {"discount": 1.0 - TERMINATED, "fresh": STEP == 0}
+    (note,) = notes_of(write(tmp_path, columns, ".parquet"), "unused-flag")
+    assert "`fresh`" in note.message

@@ -65,7 +65,8 @@ class Unseen:
     @property
     def lacks_truncations(self) -> bool:
         """Terminations alone: where a limit cuts, nothing says so."""
-        return self.flags.done is None and self.flags.truncated is None
+        is_discount = self.flags.is_terminal_only and self.flags.done in self.flags.inverted
+        return (self.flags.done is None or is_discount) and self.flags.truncated is None
 
     @property
     def has_ids(self) -> bool:
