@@ -192,20 +192,15 @@ def test_no_value_of_a_last_state_is_taken_where_there_is_none(
         gaecli.compute(path, **settings_of(kind), **{name: "current"})
 
 
-def test_only_its_outputs_are_written(kind: EstimatorKind, tmp_path: Path) -> None:
-    given = rollout()
-    path = write(tmp_path, "long", ".parquet", arrays_of(kind, given, "long", with_values=True))
-    there = pq.read_schema(path).names
-    gaecli.compute(path, advantage_column="A", return_column="R", **settings_of(kind))
-    new = [name for name in pq.read_schema(path).names if name not in there]
-    assert new == [{"advantage": "A", "return": "R"}[output] for output in kind.outputs]
-
-
 def test_a_second_run_is_up_to_date_and_another_estimator_is_not(kind: EstimatorKind, tmp_path: Path) -> None:
+    """What the first one writes is its outputs, and nothing else."""
     path = write(tmp_path, "long", ".parquet", arrays_of(kind, rollout(), "long", with_values=True))
-    statuses = [gaecli.compute(path, **settings_of(kind)).files[0].status for _ in range(2)]
+    there, names = pq.read_schema(path).names, {"advantage_column": "A", "return_column": "R"}
+    statuses = [gaecli.compute(path, **settings_of(kind), **names).files[0].status for _ in range(2)]
+    new = [name for name in pq.read_schema(path).names if name not in there]
+    assert new == [names[f"{output}_column"] for output in kind.outputs]
     other = "mc" if kind.name != "mc" else "gae"
-    statuses.append(gaecli.compute(path, estimator=other, gamma=GAMMA).files[0].status)
+    statuses.append(gaecli.compute(path, estimator=other, gamma=GAMMA, **names).files[0].status)
     assert statuses == ["written", "up to date", "written"]
 
 
