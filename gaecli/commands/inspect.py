@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from functools import cached_property
 from pathlib import Path
 
 from gaecli.columns import Roles, find_roles, why_found
@@ -22,6 +23,7 @@ from gaecli.commands.single_rows import first_steps, keys_of
 from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError, UsageError
+from gaecli.estimators.base import Estimator
 from gaecli.estimators.conventions import reads_as_written
 from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.gae import Gae
@@ -30,6 +32,7 @@ from gaecli.formats.base import RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
+from gaecli.pipeline.ahead import LookedAhead, can_be_ahead
 from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.column_statistics import Explained, Tally, explained_variance
 from gaecli.pipeline.combine import Carry
@@ -196,6 +199,7 @@ class _Inspector:
         store_bytes = int(options.memory_bytes * _STORE_SHARE)
         self.threads = threads
         self.context = RunContext.plain(Gae(_yardstick(settings), self.device), store_bytes, threads)
+        self._forget()
 
     def info(self) -> FileInfo:
         files = self.plan.open_all(self.settings)
@@ -216,7 +220,9 @@ class _Inspector:
             opened.warnings.extend([*stored_settings(opened), *earlier_columns(opened), *names_alike(opened)])
             stream = self._summarised(opened)
             warnings, self.edges = list(stream.warnings), stream.edges
-            statistics = self._statistics(stream)
+            for found in stream.visit(self.context, self._look):
+                self._add(found)
+            statistics = self._statistics
             warnings += reading_notes(statistics.totals, self.settings, only_file(self.plan))
         except GaeError as error:
             problem = error
@@ -252,7 +258,19 @@ class _Inspector:
             estimator = make_estimator(self.settings, self.device)
             summarised(opened, RunContext.plain(estimator, 0, self.threads))
             opened = replace(opened, settings=self.settings.replace(bootstrap="zero"))
-        return summarised(opened, self.context)
+        return summarised(opened, self.context, ahead=self._ahead(opened))
+
+    @cached_property
+    def _reread_by(self) -> Estimator | None:
+        """What reads the rows as `compute` would, where that is not as they are."""
+        return None if reads_as_written(self.settings) else make_estimator(self.settings, self.device)
+
+    def _ahead(self, opened: OpenStream) -> LookedAhead[_BlockLook] | None:
+        """Of one file, whose rows `compute` reads as they are: no block is kept until all have been looked at."""
+        worker = self.context.worker
+        if len(opened.files) == 1 and self._reread_by is None and can_be_ahead(worker.estimator):
+            return LookedAhead(opened.source(0), worker, self._look, self._add, self._forget)
+        return None
 
     def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
         """Roles whose arrays may be looked at, whatever is wrong with the others."""
@@ -277,25 +295,22 @@ class _Inspector:
             )
         return info
 
-    def _statistics(self, stream: SummarisedStream) -> _StreamStatistics:
-        settings = self.settings
-        own = None if reads_as_written(settings) else make_estimator(settings, self.device)
+    def _look(self, file: int, start: int, settled: Settled, carry: Carry) -> _BlockLook:
+        block, counted, own = settled.block, settled.counted, self._reread_by
+        return _BlockLook(
+            pieces_of(file, start, settled, carry),
+            reading_totals(settled if own is None else reread(settled, own), self.settings),
+            Tally.of(counted(block.rewards)),
+            Tally.of(counted(block.values)) if block.has_values else Tally(),
+            Moments.of(counted(settled.advantages)) if block.has_values else Moments(),
+            Moments.of(counted(settled.returns)) if block.has_values else Moments(),
+        )
 
-        def look(file: int, start: int, settled: Settled, carry: Carry) -> _BlockLook:
-            block, counted = settled.block, settled.counted
-            return _BlockLook(
-                pieces_of(file, start, settled, carry),
-                reading_totals(settled if own is None else reread(settled, own), settings),
-                Tally.of(counted(block.rewards)),
-                Tally.of(counted(block.values)) if block.has_values else Tally(),
-                Moments.of(counted(settled.advantages)) if block.has_values else Moments(),
-                Moments.of(counted(settled.returns)) if block.has_values else Moments(),
-            )
+    def _add(self, look: _BlockLook) -> None:
+        self._statistics.add(look)
 
-        statistics = _StreamStatistics(EpisodeBook(keep_all=self.options.episodes))
-        for found in stream.visit(self.context, look):
-            statistics.add(found)
-        return statistics
+    def _forget(self) -> None:
+        self._statistics = _StreamStatistics(EpisodeBook(keep_all=self.options.episodes))
 
     def _with_statistics(
         self, info: FileInfo, stream: SummarisedStream, statistics: _StreamStatistics

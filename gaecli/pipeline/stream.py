@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaecli.columns import Roles
 from gaecli.engines.base import Engine
@@ -78,7 +78,7 @@ class SummarisedStream:
     #: Of the first stage, where it was measured in passing.
     first: StageTables | None = None
     #: Which blocks are finished and written already.
-    ahead: Ahead | None = None
+    ahead: Ahead[Any] | None = None
     #: Of the units of files, where `summaries` do not tell.
     num_steps: Mapping[tuple[int, int], int] | None = None
 
@@ -129,6 +129,10 @@ class SummarisedStream:
         """By unit; none for a unit without rows."""
         return [self.carries.get((file, unit), {}) for unit in range(len(self.files[file].units))]
 
+    def _left_of(self, file: int) -> Iterator[tuple[int, Carries]]:
+        first, carries = self.unfinished(file)
+        return enumerate(carries, start=first)
+
     def unfinished(self, file: int) -> tuple[int, list[Carries]]:
         """The first unit with blocks that are not written yet, and by unit what those are told."""
         carries = self.carries_of(file)
@@ -165,11 +169,14 @@ class SummarisedStream:
             yield from found
 
     def visit(self, context: RunContext, look: Callable[[int, int, Settled, Carry], R]) -> Iterator[R]:
-        """look(file, start row, block, carry) of every block whose carry is here, in the order of the blocks."""
+        """look(file, start row, block, carry) of every block whose carry is here, in the order of the blocks.
+
+        But for those that were looked at ahead.
+        """
         tasks = (
             LookUnit(self.opened.source(file), unit, carries, look)
             for file in range(len(self.files))
-            for unit, carries in enumerate(self.carries_of(file))
+            for unit, carries in self._left_of(file)
             if carries
         )
         for found in context.engine.run(tasks):
@@ -197,7 +204,7 @@ def with_numbers(
 
 
 def summarised(
-    opened: OpenStream, context: RunContext, *, measures: bool = False, ahead: Ahead | None = None
+    opened: OpenStream, context: RunContext, *, measures: bool = False, ahead: Ahead[Any] | None = None
 ) -> SummarisedStream:
     """Summarise every block. Where that shows that the rows have to be taken in another way, once more so.
 
@@ -215,7 +222,7 @@ class FinalStream:
     labels: LabelConstants | None
 
 
-def final(opened: OpenStream, context: RunContext, ahead: Ahead | None = None) -> FinalStream:
+def final(opened: OpenStream, context: RunContext, ahead: Ahead[Any] | None = None) -> FinalStream:
     """All looks at a stream that shares its normalisation with no other, but for the last one."""
     stream = summarised(opened, context, measures=True, ahead=ahead)
     constants: Constants = ()
@@ -291,7 +298,7 @@ def _check_order_of_time(opened: OpenStream) -> None:
 
 
 def _as_taken(
-    opened: OpenStream, context: RunContext, *, measures: bool, ahead: Ahead | None
+    opened: OpenStream, context: RunContext, *, measures: bool, ahead: Ahead[Any] | None
 ) -> SummarisedStream:
     if opened.settings.success_column is not None and opened.outcomes is None:
         opened = _with_outcomes(opened, context)
@@ -340,7 +347,7 @@ def _looked_at(
     opened: OpenStream,
     context: RunContext,
     first: StageTables | None = None,
-    ahead: Ahead | None = None,
+    ahead: Ahead[Any] | None = None,
 ) -> tuple[StreamEvidence, list[WarningNote]]:
     """`first`: where the moments of the first stage go, of blocks that nothing crosses."""
     tasks = (

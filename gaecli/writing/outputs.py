@@ -54,7 +54,7 @@ from gaecli.writing.write_file import (
 
 if TYPE_CHECKING:
     from gaecli.formats.conversion import Conversion
-    from gaecli.pipeline.ahead import Ahead
+    from gaecli.pipeline.ahead import WrittenAhead
     from gaecli.pipeline.sketches import SketchBook
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
@@ -126,7 +126,7 @@ class Outputs:
         pending = self._pending.get(stream.number)
         return self._decide(stream) if pending is None else pending
 
-    def begin_early(self, stream: OpenStream, worker: Worker) -> Ahead | None:
+    def begin_early(self, stream: OpenStream, worker: Worker) -> WrittenAhead | None:
         """Begin the copies of a few large files at once: the disk works while their rows are looked at.
 
         What comes back finishes blocks meanwhile, where that can be.
@@ -397,17 +397,17 @@ class Outputs:
                     mark.discard()
 
 
-def _ahead(stream: OpenStream, new_file: PendingFile | None, worker: Worker) -> Ahead | None:
+def _ahead(stream: OpenStream, new_file: PendingFile | None, worker: Worker) -> WrittenAhead | None:
     """`new_file`: where its writer was begun; None: only numbers are asked for."""
-    from gaecli.pipeline.ahead import Ahead, can_be_ahead
+    from gaecli.pipeline.ahead import WrittenAhead, can_be_ahead
 
     if not can_be_ahead(worker.estimator):
         return None
     source, writers = stream.source(0), worker.writers
     if new_file is None:
-        return Ahead(source, worker, lambda columns: None, lambda: None)
+        return WrittenAhead(source, worker, lambda columns: None, lambda: None)
     name = new_file.temporary
-    return Ahead(source, worker, writers[name].write, lambda: writers.pop(name).abort())
+    return WrittenAhead(source, worker, writers[name].write, lambda: writers.pop(name).abort())
 
 
 _AGAIN = "run the same command again for the others"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from pipeline.running import STORES, small_blocks
 from profiles import examples
 
 import gaecli
+from gaecli.commands import inspect as inspecting
 from gaecli.errors import DataError, GaeError
-from gaecli.pipeline.tasks import FinishUnit, SummariseUnit
+from gaecli.pipeline.tasks import FinishUnit, LookUnit, SummariseUnit
 
 
 def episodes(lengths: list[int], *, next_ids: list[int] | None = None) -> pa.Table:
@@ -158,3 +160,65 @@ def test_a_dry_run_tells_the_same(order: list[tuple[str, int]]) -> None:
         assert order.index(("finish", 0)) < order.index(("look", 5))
         wet = gaecli.compute(path)
     assert (dry.totals, dry.columns) == (wet.totals, wet.columns)
+
+
+def looked_into(path: Path, rows_per_block: int, store_bytes: int | None, *, jobs: int, ahead: bool) -> Any:
+    """All that `gae inspect` tells of a file, every episode included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspecting, "rows_per_block", lambda memory_bytes: rows_per_block)
+        if store_bytes is not None:
+            patch.setattr(inspecting, "_STORE_SHARE", store_bytes / (1 << 30))
+        if not ahead:
+            patch.setattr(inspecting, "can_be_ahead", lambda estimator: False)
+        return gaecli.inspect(path, episodes=True, jobs=jobs)
+
+
+@examples(30)
+@given(
+    rollout=rollouts(),
+    row_group_size=st.integers(1, 25),
+    rows_per_block=st.integers(1, 25),
+    store_bytes=STORES,
+)
+def test_inspect_tells_the_same_to_the_last_bit(
+    rollout: Rollout, row_group_size: int, rows_per_block: int, store_bytes: int | None
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(rollout, Path(folder) / "r.parquet", row_group_size)
+        expected = looked_into(path, rows_per_block, store_bytes, jobs=1, ahead=False)
+        assert looked_into(path, rows_per_block, store_bytes, jobs=1, ahead=True) == expected
+        assert looked_into(path, rows_per_block, store_bytes, jobs=3, ahead=True) == expected
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[4, 9, 4, 9, 8, 9, 7, 10], [4, 9, 4, 9, 8, 29, 4, 9, 3, 2], [4, 9, 4, 9]],
+    ids=["of two blocks", "of three", "to the last block"],
+)
+def test_inspect_joins_episodes_over_the_borders_of_blocks(lengths: list[int], tmp_path: Path) -> None:
+    """Of two blocks, which know each other's numbers; or of more, from where on all blocks are waited for."""
+    table = episodes(lengths)
+    pq.write_table(table, tmp_path / "r.parquet", row_group_size=10)
+    found = looked_into(tmp_path / "r.parquet", 10, None, jobs=2, ahead=True)
+    starts = np.cumsum([0, *lengths[:-1]])
+    assert [(one.row, one.length) for one in found.episodes] == list(zip(starts, lengths, strict=True))
+    sums = np.add.reduceat(np.array(table["reward"]), starts)
+    np.testing.assert_allclose([one.total_reward for one in found.episodes], sums, rtol=1e-12)
+
+
+def test_inspect_looks_at_a_block_once_the_next_one_is_known(
+    monkeypatch: pytest.MonkeyPatch, order: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    look = LookUnit.of_settled
+
+    def looked(task: LookUnit, worker: Any, start: int, settled: Any, carry: Any) -> Any:
+        order.append(("told", task.unit))
+        return look(task, worker, start, settled, carry)
+
+    monkeypatch.setattr(LookUnit, "of_settled", looked)
+    pq.write_table(episodes([4] * 15), tmp_path / "r.parquet", row_group_size=10)
+    looked_into(tmp_path / "r.parquet", 10, None, jobs=1, ahead=True)
+    looks = [("look", 0), ("look", 1)]
+    for unit in range(4):
+        looks += [("told", unit), ("look", unit + 2)]
+    assert order == [*looks, ("told", 4), ("told", 5)]
