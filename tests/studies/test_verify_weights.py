@@ -133,5 +133,5 @@ def test_what_gae_compute_wrote_is_no_reward(tmp_path: Path) -> None:
         normalize="file",
         keep_raw=True,
     )
-    found = gaecli.verify(made, "adv", group_column=["step", "prompt"])
+    found = gaecli.verify(made, "adv", group_column=["step", "prompt"], estimator="grpo")
     assert not [one for one in found.attempts if "adv" in one.columns.get("reward", "")]
