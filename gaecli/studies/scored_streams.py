@@ -31,7 +31,7 @@ from gaecli.studies.reading import SettledStream, plain_estimator, settled_block
 #: Rows of a block: groups reach over all of them anyway.
 ROWS_PER_BLOCK = 1 << 18
 #: Share of the memory limit for the blocks of streams that are kept, and for those of one more that is being read.
-_STORE_SHARE = 0.2
+_STORE_SHARE = 0.1
 #: Settings of what becomes of scores; and of those that are missing, which is a part of the key by itself.
 _OF_STAGES = (
     *("preset", "estimator", "normalize", "norm_ddof", "norm_eps", "norm_floor", "norm_over"),

@@ -47,7 +47,7 @@ def test_a_log_is_opened_once_for_all_rules_of_groups(opened):
     assert opened == [TRL]
 
 
-@pytest.mark.parametrize("memory_bytes", [1 << 30, 1 << 15], ids=["all kept", "the last one kept"])
+@pytest.mark.parametrize("memory_bytes", [1 << 30, 1 << 16], ids=["all kept", "the last one kept"])
 def test_rules_that_take_the_rows_alike_share_them(monkeypatch, memory_bytes):
     """Rules of nine libraries differ in what they make of scores, and hardly in what they take for one."""
     taken = []
