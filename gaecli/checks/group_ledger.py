@@ -167,7 +167,7 @@ class GroupLedger:
         prompts, labels = found
         pairs = np.unique(np.stack([codes, prompts]), axis=1)
         for code, prompt in pairs.T.tolist():
-            group, digest = self.groups[keys[code]], hash(labels(prompt))
+            group, digest = self.groups[keys[code]], _digest(labels(prompt))
             group.has_other_prompts = group.has_other_prompts or group.prompt not in (None, digest)
             group.prompt = digest
 
@@ -292,7 +292,12 @@ def are_alike(low: Array | float, high: Array | float) -> Any:
 
 def _digests(labels: Sequence[Hashable]) -> Array:
     """Of 64 bits: there may be as many rollouts as rows."""
-    return np.fromiter(map(hash, labels), np.int64, len(labels))
+    return np.fromiter(map(_digest, labels), np.int64, len(labels))
+
+
+def _digest(label: Hashable) -> int:
+    """Of its text: numbers that differ may have one hash, as -1 and -2 do."""
+    return hash(repr(label))
 
 
 def _label(parts: Sequence[Hashable]) -> Hashable:

@@ -91,6 +91,13 @@ def test_rollouts_in_several_rows(tmp_path: Path, column: str) -> None:
     assert "GAE603" not in codes(found(rows, folder=tmp_path, settings=told))
 
 
+def test_ids_of_which_python_has_one_hash_are_two_rollouts(tmp_path: Path) -> None:
+    assert hash(-1) == hash(-2)
+    rows = [{"uid": group, "rollout_id": rollout, "reward": 1.0} for group in "ab" for rollout in (-1, -2)]
+    rows += [{"uid": group, "rollout_id": 0, "reward": 0.0} for group in "ab"]
+    assert codes(found(rows, folder=tmp_path)) == {}
+
+
 def test_a_few_equal_answers_are_two_responses(tmp_path: Path) -> None:
     """Of two of four groups, two of three responses each: four of twelve rows."""
 
