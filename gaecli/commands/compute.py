@@ -169,10 +169,11 @@ class _Run:
             self._waiting = WaitingStreams(self.steps, self._open, self.guard)
 
     def _forked(self, plans: Sequence[StreamPlan]) -> Forks | None:
-        from gaecli.engines.forks import Forks
+        from gaecli.engines.forks import BATCH, Forks
 
+        count = min(self.jobs, -(-len(plans) // BATCH))  # for more of them there is nothing to do
         with contextlib.suppress(OSError):  # where there can be no more processes, threads do it
-            return Forks(self.jobs, partial(self._as_fork, plans), self._take_report)
+            return Forks(count, partial(self._as_fork, plans), self._take_report)
         return None
 
     def _as_fork(self, plans: Sequence[StreamPlan], num_forks: int) -> _Run:

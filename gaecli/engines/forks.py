@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 #: Numbers that a fork is told at a time, and how often before it has answered: it does not wait for this process.
-_BATCH = 16
+BATCH = 16
 _MOST_TOLD = 2
 #: Batches of each fork that are ahead of the one that is waited for.
 _MOST_AHEAD = 4
@@ -130,7 +130,7 @@ class Forks:
         free = self._shared_out(numbers)
         found: dict[int, R] = {}
         failed: dict[int, BaseException] = {}
-        most_ahead = _BATCH * _MOST_AHEAD * len(self._forks)
+        most_ahead = BATCH * _MOST_AHEAD * len(self._forks)
         try:
             for place, number in enumerate(numbers):
                 while number not in found:
@@ -175,7 +175,7 @@ class Forks:
             fork_of = self._owners.get(number)
             key = 0 if fork_of is None else fork_of.pid
             batch = begun.get(key)
-            if batch is None or len(batch) == _BATCH:
+            if batch is None or len(batch) == BATCH:
                 batch = begun[key] = []
                 (free if fork_of is None else fork_of.own).append((place, batch))
             batch.append(number)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
+from gaecli.errors import EngineError
+
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -82,7 +84,7 @@ class Threads:
                 except Exception as error:  # raised below: one before it may fail earlier
                     failure = error
                     break
-                window.append(pool.submit(function, thing))
+                window.append(_submitted(pool, function, thing))
                 if len(window) > self.jobs:
                     yield window.popleft().result()
             while window:
@@ -123,3 +125,15 @@ class Threads:
         self.interrupted.set()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ThreadPoolExecutor, function: Callable[[T], R], thing: T) -> Future[R]:
+    """Its threads are started as they are needed; `ulimit -u` or a container may have no more of them."""
+    try:
+        return pool.submit(function, thing)
+    except RuntimeError as error:
+        if str(error) != "can't start new thread":
+            raise
+        raise EngineError(
+            "this process may start no more threads", hint="pass `--jobs 1`, or raise the limit of processes"
+        ) from error

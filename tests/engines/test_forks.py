@@ -239,7 +239,7 @@ def test_a_fork_has_no_word_to_say_of_what_its_parent_has_to_put_away(tmp_path: 
 
 
 def test_more_results_than_a_pipe_holds_are_no_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forks, "_BATCH", 2)
+    monkeypatch.setattr(forks, "BATCH", 2)
 
     def run() -> Any:
         work = made(2)

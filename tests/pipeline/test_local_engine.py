@@ -14,6 +14,7 @@ from pipeline.running import small_blocks
 
 import gaecli
 from gaecli.engines.threads import Threads
+from gaecli.errors import EngineError
 from gaecli.pipeline import tasks
 
 
@@ -183,3 +184,27 @@ def test_one_of_its_own_threads_works_alone_on_what_it_asks_for(engine: Threads)
         return list(engine.run(lambda other: number * other * (threading.get_ident() == here), range(4)))
 
     assert list(engine.run(inner, range(9))) == [[n * m for m in range(4)] for n in range(9)]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_where_no_more_threads_can_be_started_an_error_says_so(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = threading.Thread.start, []
+
+    def limited(self: threading.Thread) -> None:
+        if len(begun) == count:
+            raise RuntimeError("can't start new thread")
+        begun.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    over = threading.Event()
+    engine = Threads(2)
+    try:
+        with pytest.raises(EngineError, match="may start no more threads") as caught:
+            list(engine.run(lambda number: over.wait(0.2), range(4)))
+    finally:
+        over.set()
+        engine.close()
+    assert "--jobs 1" in str(caught.value.hint)

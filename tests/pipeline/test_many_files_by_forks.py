@@ -31,7 +31,7 @@ COUNT = 9
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_LEAST_FORKED", COUNT)
-    monkeypatch.setattr(forks, "_BATCH", 2)
+    monkeypatch.setattr(forks, "BATCH", 2)
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +132,14 @@ def test_progress_comes_to_the_same(inputs: Path, tmp_path: Path, settings: dict
     assert two.files_done == COUNT
 
 
-def test_small_files_have_a_fork_for_each_job(inputs: Path, tmp_path: Path) -> None:
+def test_small_files_have_a_fork_for_each_job_as_long_as_there_is_something_to_do(inputs: Path) -> None:
     def runs() -> Any:
         begun = count_forks()
-        run.compute(sorted(inputs.iterdir()), options=RunOptions(jobs=3, dry_run=True), may_fork=True)
+        for jobs in (3, 200):
+            run.compute(sorted(inputs.iterdir()), options=RunOptions(jobs=jobs, dry_run=True), may_fork=True)
         return begun
 
-    assert alone(runs) == [3]
+    assert alone(runs) == [3, (COUNT + 1) // 2]  # two files are told at a time
 
 
 def left_over(folder: Path) -> list[str]:
