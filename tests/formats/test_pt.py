@@ -201,7 +201,7 @@ def test_a_file_without_tensors_is_told_to_be_one(tmp_path: Path, content: Any, 
     torch.save(content, tmp_path / "r.pt")
     with pytest.raises(gaecli.FileError, match=says) as raised:
         gaecli.compute(tmp_path / "r.pt")
-    assert "['samples']" in raised.value.hint
+    assert '["samples"]' in raised.value.hint
 
 
 def test_a_file_of_old_is_a_pickle_alone(tmp_path: Path) -> None:
