@@ -32,7 +32,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize(
-    "form", [pytest.param(form, marks=pytest.mark.slow if k > 2 else ()) for k, form in enumerate(FORMS)]
+    "form", [pytest.param(form, marks=pytest.mark.slow if k else ()) for k, form in enumerate(FORMS)]
 )
 def test_a_call_of_every_form_compiles_whole(form: str) -> None:
     layout, given, others = FORMS[form]

@@ -57,7 +57,17 @@ def results(inputs: Path, folder: Path, jobs: int, *, may_fork: bool, **settings
     return found
 
 
-@pytest.mark.parametrize("settings", [{}, *SHARED.values()], ids=["none", *SHARED])
+#: What streams tell each other in these is told in others, too.
+TOLD_TWICE = {"column", "groups"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(settings, id=name, marks=pytest.mark.slow if name in TOLD_TWICE else ())
+        for name, settings in {"none": {}, **SHARED}.items()
+    ],
+)
 def test_forks_give_what_one_thread_gives(inputs: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     def both() -> Any:
         one = results(inputs, tmp_path / "x", 1, may_fork=False, **settings)
