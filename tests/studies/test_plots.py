@@ -225,6 +225,7 @@ class TestFiles:
             assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
             assert (tmp_path / "picture.png").stat().st_size > 5_000
 
+    @pytest.mark.slow
     def test_a_sweep_of_one_setting_and_of_many(self, sample_data, tmp_path):
         """More than there are lines for, and than there is room for numbers and marks of in a map."""
         for gammas, lams in (([0.9], [0.5]), ([i / 9 for i in range(9)], [i / 25 for i in range(25)])):
