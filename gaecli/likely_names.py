@@ -56,14 +56,14 @@ def likely_scores(file: RolloutFile) -> tuple[str, ...]:
     """The columns or fields that are, or sum to, the reward of a response."""
     there = {name.lower(): name for name in names_in(file)}
     known = next((there[name] for name in _SCORE_NAMES if name in there), None)
-    if known is not None and is_score(file.find(known)):
+    if known is not None and _is_score(file.find(known)):
         return (known,)
     fields = () if known is None else score_fields(file, known)
     return fields or (_likely_by_words(file) if _has_responses(file) else ())
 
 
 def _likely_by_words(file: RolloutFile) -> tuple[str, ...]:
-    usable = [name for name in names_in(file) if is_score(file.find(name)) and name not in RESULT_NAMES]
+    usable = [name for name in names_in(file) if _is_score(file.find(name)) and name not in RESULT_NAMES]
     scores = [name for name in usable if _is_about(name, _SCORE_WORDS)]
     sums = [name for name in scores if _SUM_WORDS & set(words_of(name))]
     right = [name for name in usable if _is_about(name, _RIGHT_WORDS)]
@@ -73,10 +73,10 @@ def _likely_by_words(file: RolloutFile) -> tuple[str, ...]:
 def score_fields(file: RolloutFile, name: str) -> tuple[str, ...]:
     """Numbers directly within a struct."""
     inner = [field for field in file.inner_fields() if field.rpartition(".")[0] == name]
-    return tuple(field for field in inner if is_score(file.find(field)))
+    return tuple(field for field in inner if _is_score(file.find(field)))
 
 
-def is_score(info: ColumnInfo | None) -> bool:
+def _is_score(info: ColumnInfo | None) -> bool:
     return info is not None and info.unusable is None and info.kind in ("float", "int", "bool")
 
 

@@ -17,6 +17,7 @@ from gaecli.estimators.base import Estimator
 from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.ends_only import for_ends_only, is_for_ends_only
 from gaecli.estimators.registry import make_estimator
+from gaecli.formats.base import RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.opening import OpenStream, open_stream
@@ -36,6 +37,13 @@ STORE_SHARE = 0.4
 
 #: Settings of how files are read, whatever is computed of them.
 _OF_FILES = ("layout", "token_column", "columns", "join", "on_nan", "done_at", *SUCCESS_SETTINGS)
+
+#: Settings of how masks are read.
+OF_MASKS = ("mask_mode", "mask_fill", "masked_reward")
+#: What conventions say of how rows are read, how arrays are, and how masks.
+_READ_BY = ("arrival_rows", "over_units")
+_READ_BY_ARRAYS = ("dense_layout", "done_at")
+_READ_BY_MASKS = ("mask_shift", "mask_reach", "masks_rewards", "masked_returns")
 
 
 class Tried(Protocol):
@@ -82,6 +90,13 @@ def longest_episode(plans: Sequence[StreamPlan], settings: Settings, memory_byte
 
     found = [tried(plan, partial(look, plan)) for plan in plans]
     return max((longest for longest in found if longest is not None), default=0)
+
+
+def read_by(settings: Settings, file: RolloutFile, *, has_mask: bool) -> tuple[object, ...]:
+    """What the convention says of how rows of such a file are read: two that say the same read them alike."""
+    rules = [*_READ_BY, *(_READ_BY_MASKS if has_mask else ())]
+    rules += _READ_BY_ARRAYS if file.structure != "table" else ()
+    return tuple(getattr(settings.convention, name) for name in rules)
 
 
 def plain_estimator(settings: Settings) -> Estimator:

@@ -38,7 +38,7 @@ from gaecli.studies.candidates import Candidate
 from gaecli.studies.column import BYTES_PER_STEP, Holds, too_many
 from gaecli.studies.column_walk import ColumnWalk
 from gaecli.studies.parts import Part
-from gaecli.studies.reading import SettledStream, settled, settled_blocks
+from gaecli.studies.reading import OF_MASKS, SettledStream, read_by, settled, settled_blocks
 from gaecli.studies.row_equations import ColumnEvidence, gather
 from gaecli.studies.sampling import TrajectoryPieces, TrajectorySample
 from gaecli.studies.search import Model
@@ -59,13 +59,8 @@ _OF_NUMBERS = (
 )
 #: Roles that tell in which order rows are taken.
 _OF_ORDER = ("env", "episode", "step")
-_OF_MASKS = ("mask_mode", "mask_fill", "masked_reward")
-#: And what conventions say of that.
-_READ_BY = ("arrival_rows", "over_units")
 #: Roles that say more where the library itself calls its column so.
 _TOLD_BY_NAME = frozenset(("mask", "not_done"))
-_READ_BY_ARRAYS = ("dense_layout", "done_at")
-_READ_BY_MASKS = ("mask_shift", "mask_reach", "masks_rewards", "masked_returns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,12 +257,11 @@ class Readings:
     def _key(
         self, settings: Settings, found: Roles, roles: Mapping[str, str], flags: FlagColumns
     ) -> tuple[object, ...]:
-        left_out = {*_OF_NUMBERS, *(() if "mask" in roles else _OF_MASKS)}
-        rules = [*_READ_BY, *(_READ_BY_MASKS if "mask" in roles else ())]
-        rules += _READ_BY_ARRAYS if self.asked.file.structure != "table" else ()
+        has_mask = "mask" in roles
+        left_out = {*_OF_NUMBERS, *(() if has_mask else OF_MASKS)}
         if settings.is_over_units:  # what its library has for units may be flags, of another the ids of them
             left_out.remove("preset")
-        theirs = [getattr(settings.convention, name) for name in rules]
+        theirs = [*read_by(settings, self.asked.file, has_mask=has_mask)]
         kind = settings.kind
         theirs.append(kind.name if kind.own_roles else kind.roles)  # what it cannot do without is asked for
         by_name = tuple(sorted(found.by_preset & _TOLD_BY_NAME))

@@ -26,7 +26,7 @@ from gaecli.records import dataclass
 from gaecli.setting_fields import said
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked
-from gaecli.studies.reading import SettledStream, plain_estimator, settled_blocks
+from gaecli.studies.reading import OF_MASKS, SettledStream, plain_estimator, read_by, settled_blocks
 
 #: Rows of a block: groups reach over all of them anyway.
 ROWS_PER_BLOCK = 1 << 18
@@ -38,11 +38,6 @@ _OF_STAGES = (
     *("group_ddof", "group_eps", "group_floor", "singleton", "scale_rewards", "step_weight", "ema_decay"),
     "unscored",
 )
-_OF_MASKS = ("mask_mode", "mask_fill", "masked_reward")
-#: What presets say beside their settings of how rows are read, and how masks are.
-_READ_BY = ("arrival_rows", "over_units")
-_READ_BY_ARRAYS = ("dense_layout", "done_at")
-_READ_BY_MASKS = ("mask_shift", "mask_reach", "masks_rewards", "masked_returns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,16 +118,14 @@ def _context(settings: Settings, store: LastingStore) -> RunContext:
 
 
 def _taking(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[Hashable, ...]:
-    kind, convention = settings.kind, settings.convention
+    kind = settings.kind
     has_mask = "mask" in roles.names
-    left_out = {*_OF_STAGES, *kind.unused, *(() if has_mask else _OF_MASKS)}
-    rules = [*_READ_BY, *(_READ_BY_MASKS if has_mask else ())]
-    rules += _READ_BY_ARRAYS if file.structure != "table" else ()
+    left_out = {*_OF_STAGES, *kind.unused, *(() if has_mask else OF_MASKS)}
     return (
         said(settings, left_out),
         repr(roles),
         repr(flag_columns(roles, settings)),
-        tuple(getattr(convention, name) for name in rules),
+        read_by(settings, file, has_mask=has_mask),
         (kind.module, kind.is_grouped, kind.roles),
         (scores_of(settings), settings.extra_columns, settings.output_columns),
     )
