@@ -144,6 +144,8 @@ class MaskFacts:
 
     at_ends: int
     others: int
+    #: Cells that it keeps.
+    kept: int
 
 
 @dataclass(frozen=True)

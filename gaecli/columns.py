@@ -398,7 +398,8 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
         other = f"{'write it as booleans, or ' if is_flag else ''}name another column with `{flag_of(role)}`"
         if role in VALUE_FLAG_ROLES and info.kind == "id":
             by_value = f"{flag_of(role)} {word(f'{name}=True')}"
-            other = f"pass `{by_value}` if `True` is what it says of an end, {other}"
+            what = "a step that counts" if role == "mask" else "an end"
+            other = f"pass `{by_value}` if `True` is what it says of {what}, {other}"
         fields = _numbers_in(file, name) if role == "reward" else ()
         raise DataError(
             f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {reason}",

@@ -9,7 +9,7 @@ from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.formats.base import RolloutFile
 from gaecli.likely_names import likely_scores
-from gaecli.names import ALIASES
+from gaecli.names import ALIASES, VALUE_FLAG_ROLES
 from gaecli.shell_words import word
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
@@ -20,6 +20,8 @@ _SUGGESTED = {
 
 #: What is computed from rewards and values, or stands one step beside them.
 _NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
+#: Flags that take a test of a column.
+_TESTED = frozenset(f"--{role}-column" for role in VALUE_FLAG_ROLES)
 #: Columns that a message lists.
 _MOST_NAMED = 24
 
@@ -30,10 +32,25 @@ class MissingRoleError(UsageError):
 
 def not_found(name: str, flag: str, file: RolloutFile) -> UsageError:
     """Of a column that the user named by `flag`."""
+    hint = _of_test(name, flag, file) if flag in _TESTED else None
     return UsageError(
         f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-        hint=did_you_mean(name, flag, file),
+        hint=hint or did_you_mean(name, flag, file),
     )
+
+
+def _of_test(name: str, flag: str, file: RolloutFile) -> str | None:
+    """What is meant by `COLUMN=VALUE` or `COLUMN!=VALUE`; None of another name."""
+    from gaecli.layouts.value_flags import test_of
+
+    test = test_of(name)
+    if test is None:
+        return None
+    column = test.column
+    if column.endswith(("<", ">", "~", ":")) or file.find(column) is not None:
+        return f"`{flag}` takes `COLUMN=VALUE` and `COLUMN!=VALUE`, of a column of numbers, flags or texts"
+    near = difflib.get_close_matches(column, list(file.columns), n=1, cutoff=0.4)
+    return f"pass `{flag} {word(f'{near[0]}{name[len(column) :]}')}`" if near else None
 
 
 def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:

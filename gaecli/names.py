@@ -139,7 +139,7 @@ ESTIMATOR_ROLE_NAMES: Mapping[str, tuple[str, ...]] = {
 KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
 
 #: Roles of flags that may be told by the value of a column: `--done-column status=finished`.
-VALUE_FLAG_ROLES = ("done", "terminated", "truncated")
+VALUE_FLAG_ROLES = ("done", "terminated", "truncated", "mask")
 
 #: Names that begin an episode by definition; every other flag defaults to the end of its step.
 START_FLAGS = frozenset(ALIASES["done_start"])

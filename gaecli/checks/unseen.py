@@ -69,7 +69,7 @@ RULES = (
         "warning",
         "run",
         flag_never_set,
-        summary="the flags of ends are never set in thousands of steps",
+        summary="the flags of ends are never set in thousands of steps, or no step has the value that is asked for",
         why="a flag that was allocated and never written looks like one episode without end; advantages then run "
         "through every reset",
         fix="name the column that is written with `--done-column`, or what tells episodes apart with "

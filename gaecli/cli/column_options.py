@@ -21,7 +21,10 @@ ROLE_OPTIONS = (
     _role("value", "The value of the state before the step; `infos.value` reaches into structs"),
     _role("next_value", "V of the next state, where the file has it"),
     _role("bootstrap_value", "V after the end, per trajectory or environment"),
-    _role("done", "The flag for an end of whatever kind, or COLUMN=VALUE; `none`: there is none"),
+    _role(
+        "done",
+        "The flag for an end of whatever kind, or COLUMN=VALUE or COLUMN!=VALUE; `none`: there is none",
+    ),
     _role("terminated", "The flag for a terminal next state"),
     _role("truncated", "The flag for an episode cut by a limit"),
     _role(
@@ -32,7 +35,7 @@ ROLE_OPTIONS = (
     _role("episode", "The id of the episode"),
     _role("env", "The id of the environment"),
     _role("step", "The number of the step; orders the rows of a trajectory"),
-    _role("mask", "1 for steps that take part, or how many do"),
+    _role("mask", "1 for steps that take part, how many do, COLUMN=VALUE or COLUMN!=VALUE"),
     UNIT_ROLE,
     _role("log_prob", "log π(a|s) of the policy that off-policy estimators evaluate"),
     _role("behaviour_log_prob", "log μ(a|s) of the policy that acted")._replace(

@@ -112,7 +112,13 @@ class Cells:
             hint="name the column of this role by its flag, or repair the file",
         )
 
-    def flags(self, column: Column, name: str) -> tuple[BoolArray, BoolArray | None]:
+    def mask(self, column: Column, name: str) -> BoolArray:
+        """True for steps that take part, by the same rules as `flags`."""
+        return self.flags(column, name, is_mask=True)[0]
+
+    def flags(
+        self, column: Column, name: str, *, is_mask: bool = False
+    ) -> tuple[BoolArray, BoolArray | None]:
         """A flag column as bool, True for yes; only 0, 1, False and True are flags.
 
         Of inverted ones 0 is yes, and what stands for no may be a discount.
@@ -131,20 +137,22 @@ class Cells:
                 odd &= ~column.is_null
             if odd.any():
                 found = values.reshape(-1)[int(np.argmax(odd))]
-                raise self._error(
-                    name,
-                    f"is {found!s}, which is not a flag (0 or 1),",
-                    odd,
-                    hint="end-of-episode flags are 0 or 1; name another column with `--done-column`, or the value "
-                    f"that stands for an end: `--done-column {word(f'{name}={found:g}')}`",
+                hint = (
+                    f"a mask is 0 or 1; `--mask-column {word(f'{name}!={_of_no_step(values):g}')}` takes cells of "
+                    "any other value for steps"
+                    if is_mask
+                    else "end-of-episode flags are 0 or 1; name another column with `--done-column`, or the value "
+                    f"that stands for an end: `--done-column {word(f'{name}={found:g}')}`"
                 )
+                raise self._error(name, f"is {found!s}, which is not a flag (0 or 1),", odd, hint=hint)
             values = values != 0
         if name in self.inverted:
             values = ~values
         if bad is not None and bad.any():
             if not self.drops:
                 value = word(f"{name}={'True' if column.values.dtype == np.bool_ else 1}")
-                hint = f"{DROP_HINT}; `--done-column {value}` if what is missing is no end"
+                flag, what = ("--mask-column", "step") if is_mask else ("--done-column", "end")
+                hint = f"{DROP_HINT}; `{flag} {value}` if what is missing is no {what}"
                 raise self._error(name, "is null or NaN", bad, hint=hint)
             return values & ~bad, bad
         return values, None
@@ -233,3 +241,9 @@ def spread_to_trajectories(
     is_bad[trajectory[marked]] = True
     dropped: BoolArray = is_bad[trajectory]
     return dropped
+
+
+def _of_no_step(values: Array) -> float:
+    """What may stand for it: a number below 0, as -100 among ids of tokens, or the last one, which may be padding."""
+    lowest = values.min()
+    return float(lowest if lowest < 0 else values.reshape(-1)[-1])

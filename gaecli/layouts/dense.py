@@ -93,7 +93,7 @@ class DenseLayout(LongLayout):
 
     def _steps_of_mask(self, table: ArrayTable, name: str, placement: Placement, cells: Cells) -> BoolArray:
         if name in table.columns:
-            steps: BoolArray = placement.to_steps(cells.flags(table.columns[name], name)[0])
+            steps: BoolArray = placement.to_steps(cells.mask(table.columns[name], name))
             return steps
         from gaecli.layouts.counted_masks import mask_of_counts
 

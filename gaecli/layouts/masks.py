@@ -132,7 +132,7 @@ def mask_facts(
     if ended is not None:
         others |= ~mask & ~ended
     alone = ~mask if holds_many else ~mask & is_last
-    return MaskFacts(int(np.count_nonzero(alone)), int(np.count_nonzero(others)))
+    return MaskFacts(*(int(np.count_nonzero(where)) for where in (alone, others, mask)))
 
 
 def looks_like_ends(facts: Sequence[MaskFacts], roles: Roles, settings: Settings) -> bool:
@@ -154,7 +154,7 @@ def masked_rows(
     name = roles.get("mask")
     if name is None:
         return None
-    mask, _ = cells.flags(columns[name], name)
+    mask = cells.mask(columns[name], name)
     if mask.all():
         if rule.shift and roles.get("unit") is None:
             raise _leaves_out_the_last(name, cells.path)

@@ -157,7 +157,7 @@ class NestedLayout:
                 widths, path = np.diff(offsets), self._path
                 mask = mask_of_counts(columns[name], name, widths, path, lambda row: f"row {start + row}")
             else:
-                mask, _ = cells.flags(self._items(columns, name, offsets, start), name)
+                mask = cells.mask(self._items(columns, name, offsets, start), name)
             mask = self._mask_rule.shifted(mask, offsets)
             used = self._mask_rule.used(mask, offsets)
         padding = self._padding(columns, offsets, start, has_next_item(offsets), cells)

@@ -43,7 +43,9 @@ def token_column(file: RolloutFile, roles: Roles, settings: Settings) -> str | N
         return None
     mask = roles.get("mask")
     if mask is not None and _is_list(file, mask) and (is_asked or _is_of_tokens(mask, roles)):
-        return mask
+        from gaecli.layouts.value_flags import column_behind
+
+        return column_behind(file, mask)
     return _log_probs(file) or (_only_list(file, roles) if is_asked else None)
 
 

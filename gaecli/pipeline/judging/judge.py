@@ -20,7 +20,6 @@ from gaecli.layouts.evidence.rows import check_pieces, check_rows
 from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import id_comes_back
-from gaecli.layouts.masks import looks_like_ends
 from gaecli.layouts.row_order import NeedsKeys
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
@@ -61,7 +60,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
     _check_id_holes(case)
     _check_counted_slots(case)
     _check_done_reading(case)
-    _check_mask_reading(case)
+    masked = _mask_notes(case)
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
     _check_lanes_keep_their_env(case)
@@ -70,6 +69,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
     return [
         *_inverted_flags(case),
         *_unseen_ends(case),
+        *masked,
         *unfilled_tails(str(case.paths[0]), case.summaries, case.combined),
         *filler_rows(case.summaries, case.roles, str(case.paths[0])),
         *_clock_falls(case),
@@ -167,18 +167,14 @@ def _check_done_reading(case: StreamEvidence) -> None:
         )
 
 
-def _check_mask_reading(case: StreamEvidence) -> None:
-    """A flag that says "the episode goes on", taken for a mask, loses the last step of every episode."""
+def _mask_notes(case: StreamEvidence) -> list[WarningNote]:
     facts = [summary.facts.mask for summary in case.summaries if summary.facts.mask is not None]
-    if not looks_like_ends(facts, case.roles, case.settings):
-        return
-    name, count = case.roles.names["mask"], sum(fact.at_ends for fact in facts)
-    raise UsageError(
-        f"`{name}` of `{case.paths[0]}` is 0 at {count:,} steps, each of them where an episode may end, and no two "
-        "in a row: a flag that says that the episode goes on looks so",
-        hint=f"pass `--not-done-column {word(name)}` if 0 is the end of an episode, `--mask-column {word(name)}` "
-        "if it is no step",
-    )
+    if not facts:
+        return []
+    from gaecli.pipeline.judging.masks import check_reading, never_masked
+
+    check_reading(case.paths[0], facts, case.roles, case.settings)
+    return never_masked(case.paths[0], facts, case.roles, case.settings)
 
 
 def _check_flags_inside(case: StreamEvidence) -> None:
