@@ -35,8 +35,8 @@ _ROW, _BEYOND = "\0row", "\0beyond"
 _KEY_ROLES = ("episode", "env", "step")
 
 
-def keys_in_lists(file: RolloutFile, roles: Roles) -> Roles | None:
-    """The roles with those keys only that have an item per step; None if there are none."""
+def keys_in_lists(file: RolloutFile, roles: Roles) -> Roles:
+    """The roles with those keys only that have an item per step."""
 
     def is_list(name: str | None) -> bool:
         info = file.find(name) if name is not None else None
@@ -48,9 +48,11 @@ def keys_in_lists(file: RolloutFile, roles: Roles) -> Roles | None:
         for role, names in found.alternates.items()
     }
     parts = tuple(name for name in roles.key_parts if is_list(name))
-    if not parts and not any(found.get(role) for role in _KEY_ROLES):
-        return None
     return replace(found, alternates=alternates, key_parts=parts)
+
+
+def has_keys(keyed: Roles) -> bool:
+    return bool(keyed.key_parts) or any(keyed.get(role) for role in _KEY_ROLES)
 
 
 class KeyedListsLayout(NestedLayout):

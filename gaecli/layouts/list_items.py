@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -52,11 +52,18 @@ class ListEnds:
 
 
 def item_locator(start: int, offsets: IndexArray) -> Locate:
+    row_of = row_locator(start, offsets)
+
     def locate(item: int) -> str:
-        row = int(np.searchsorted(offsets, item, side="right")) - 1
-        return f"row {start + row}, item {item - int(offsets[row])}"
+        row = row_of(item)
+        return f"row {row}, item {item - int(offsets[row - start])}"
 
     return locate
+
+
+def row_locator(start: int, offsets: IndexArray) -> Callable[[int], int]:
+    """The row of the file that an item stands in."""
+    return lambda item: start + int(np.searchsorted(offsets, item, side="right")) - 1
 
 
 def last_items(offsets: IndexArray) -> IndexArray:

@@ -18,16 +18,18 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     tokens = token_column(file, roles, settings)
     if tokens is None and not reward.is_list:
         return None
-    from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
+    from gaecli.layouts.keyed_lists import KeyedListsLayout, has_keys, keys_in_lists
     from gaecli.layouts.nested import NestedLayout
 
     if tokens is not None:
         refuse_prompt_mask(file, roles)
         return NestedLayout(file, roles, settings, tokens)
-    check_wanted(settings.layout, ("nested",), file, "its reward column holds lists, one trajectory per row")
+    check_wanted(
+        settings.layout, ("nested", "long"), file, "its reward column holds lists, one trajectory per row"
+    )
     refuse_prompt_mask(file, roles)
     keyed = keys_in_lists(file, roles)
-    if keyed is not None:
+    if has_keys(keyed) or settings.layout == "long":
         return KeyedListsLayout(file, roles, keyed, settings)
     return NestedLayout(file, roles, settings)
 
@@ -38,4 +40,5 @@ def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
         return f"`{reward}` is one number per row, that of the last token of `{layout.like_column}`"
     keys = [layout.roles.get("episode"), layout.roles.get("env"), *layout.roles.key_parts]
     cut = ", ".join(f"`{name}`" for name in keys if name is not None)
-    return f"`{layout.roles.names['reward']}` holds a list per row{f', cut by {cut}' if cut else ''}"
+    how = f", cut by {cut}" if cut else ", whose items are steps" if settings.layout == "long" else ""
+    return f"`{layout.roles.names['reward']}` holds a list per row{how}"

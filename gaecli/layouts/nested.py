@@ -18,6 +18,7 @@ from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells, spread_to_trajectories
 from gaecli.layouts.counted_masks import mask_of_counts
 from gaecli.layouts.ends import inverted_of, split_ends
+from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.padded_rows import counted_slots, names_of_counts
 from gaecli.layouts.evidence.rows import RowColumns
@@ -35,6 +36,7 @@ from gaecli.layouts.list_items import (
     last_items,
     on_last_items,
     repeated,
+    row_locator,
 )
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
@@ -71,7 +73,8 @@ class NestedLayout:
         used = map(file.find, self.roles.row_columns)
         self._unpacked = {info.name for info in used if info is not None and info.is_unpacked}
         self._has_counts = mask_may_count(file, roles)
-        self._suspects = names_of_counts(file, roles, settings)
+        self._counts = names_of_counts(file, roles, settings)
+        self._suspects = suspects(file, roles, settings, in_lists=True) if tokens is None else ()
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
@@ -85,7 +88,13 @@ class NestedLayout:
         self._kind = settings.kind
         self._decays = settings.decay_columns
         beside = [self._like, *self._labels, *self._extras]
-        used_columns = [*self.roles.row_columns, *self.evidence.names, *self._suspects, *beside]
+        used_columns = [
+            *self.roles.row_columns,
+            *self.evidence.names,
+            *self._counts,
+            *self._suspects,
+            *beside,
+        ]
         self.row_columns = tuple(dict.fromkeys(used_columns))
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -118,7 +127,8 @@ class NestedLayout:
             inverted=inverted_of(columns, self._flags),
             mask=self._mask_facts(mask, offsets, ends),
             rows=self._row_facts(columns, offsets, items, ends, beyond, next_values),
-            slots=counted_slots(columns, self._suspects, offsets, start),
+            slots=counted_slots(columns, self._counts, offsets, start),
+            suspects=self._traces(columns, offsets, start),
             lost=lost_rewards(
                 rewards, mask if self._mask_rule.drops_rewards else items.used, padding, locate
             ),
@@ -206,6 +216,21 @@ class NestedLayout:
             has_flags_per_row=any(columns[name].offsets is None for name in self._flags.names),
             shows_time=items.mask is not None or items.padding is not None or beyond is not None,
             is_bare=~ended & (True if next_values is None else np.isnan(next_values[ends.last])),
+        )
+
+    def _traces(
+        self, columns: Mapping[str, Column], offsets: IndexArray, start: int
+    ) -> Mapping[str, IdTrace]:
+        """Of columns with an item for each step: others say nothing of where a trajectory ends."""
+        lengths, none = np.diff(offsets), np.zeros(0, np.int64)
+        names = [
+            name
+            for name in self._suspects
+            if (theirs := columns[name].offsets) is not None and np.array_equal(np.diff(theirs), lengths)
+        ]
+        inside = has_next_item(offsets)
+        return traces(
+            columns, tuple(names), lambda items: items, inside, (none, none), row_locator(start, offsets)
         )
 
     def _dropped(self, bad: Sequence[BoolArray | None], ends: ListEnds) -> BoolArray | None:
@@ -317,8 +342,9 @@ class NestedLayout:
             raise DataError(
                 f"{', '.join(f'`{name}`' for name in self._flags.names)} of `{self._path}` ends an episode at "
                 f"{cells.locate(first)}, but the list goes on; {int(inside.sum()):,} such in all",
-                hint="a row is one trajectory: split it, or leave the flag out with `--done-column none`; if a row "
-                "is one step of several environments, write a row for each of them",
+                hint="pass `--layout long` if a row holds several episodes, one after the other; if it is one "
+                "trajectory, leave the flag out with `--done-column none`; if it is one step of several "
+                "environments, write a row for each of them",
             )
 
     def _ends(

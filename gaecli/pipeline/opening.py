@@ -312,7 +312,9 @@ def _layouts_of_others(
             "rewards with `cut=never` would go on over them",
             hint="leave these rows out of the file, or drop `cut=never`",
         )
-    alike = [one.replace(layout=layout.kind.name) for one in settings.of_streams[1:]]
+    # Lists of which each may hold several trajectories are told by `long` alone.
+    name = layout.kind.name if settings.layout == "auto" else settings.layout
+    alike = [one.replace(layout=name) for one in settings.of_streams[1:]]
     return [choose_layout(file, resolve(file, one), one, row_order) for one in alike]
 
 

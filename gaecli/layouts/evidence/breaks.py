@@ -16,6 +16,7 @@ import numpy as np
 from gaecli.array_types import Array, BoolArray, FloatArray, Names
 from gaecli.formats.base import Column
 from gaecli.layouts.keys import has_duplicates, names_at
+from gaecli.layouts.list_items import row_locator
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
 
@@ -70,7 +71,7 @@ class Neighbours:
     @classmethod
     def of(cls, block: Block) -> Neighbours | None:
         """None where some rows are no steps, which stand between the others."""
-        if block.is_step is not None or block.list_offsets is not None:
+        if block.is_step is not None:
             return None
         follow = np.ones(max(block.num_steps - 1, 0), np.bool_)
         if block.stream_ends is not None:
@@ -100,7 +101,8 @@ def column_breaks(
     """`rows`: the numbers or codes of a column as the rows of the block stand in the file."""
     cells = block.placement.to_steps(rows)
     absent = None if is_null is None else block.placement.to_steps(is_null)
-    changed = _changes(cells, absent, neighbours)
+    # Phases and turns change within a row of lists, which is a trajectory by itself.
+    changed = _changes(cells, absent, neighbours) if block.list_offsets is None else None
     # Codes of texts go up for no reason.
     restarted, direction = _restarts(cells, absent, neighbours) if column.categories is None else (None, 0)
     moved, lanes = Column(cells, absent, categories=column.categories), block.lanes
@@ -108,7 +110,8 @@ def column_breaks(
     def first_row(where: BoolArray | None) -> int | None:
         if where is None or not (inside := where & neighbours.follow & ~neighbours.ended).any():
             return None
-        return start + block.placement.row_of_step(int(np.argmax(inside)) + 1)
+        row = block.placement.row_of_step(int(np.argmax(inside)) + 1)
+        return start + row if block.list_offsets is None else row_locator(start, block.list_offsets)(row)
 
     return ColumnBreaks(
         None if changed is None else neighbours.breaks(changed),

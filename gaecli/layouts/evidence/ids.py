@@ -71,8 +71,11 @@ def is_named_id(name: str, roles: Roles) -> bool:
     return role_of_suspect(name, roles) == "episode"
 
 
-def suspects(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
-    """Columns of a table, one cell a step, that nothing uses and whose name is that of an id.
+def suspects(
+    file: RolloutFile, roles: Roles, settings: Settings, *, in_lists: bool = False
+) -> tuple[str, ...]:
+    """Columns of a table, one cell a step, or of lists with an item a step, that nothing uses and whose name is that
+    of an id.
 
     Whoever names the environment, or the episode where it is about one, has said what tells trajectories apart.
     """
@@ -84,7 +87,7 @@ def suspects(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, 
     found = []
     for name, info in file.columns.items():
         role = role_of_suspect(name, roles) if name not in known else None
-        is_plain = info.kind in ("int", "float", "id") and not info.is_list and info.unusable is None
+        is_plain = info.kind in ("int", "float", "id") and info.is_list == in_lists and info.unusable is None
         is_beside = reward is not None and info.shape == reward.shape
         if role is not None and role not in settings.columns and is_plain and is_beside:
             found.append(name)

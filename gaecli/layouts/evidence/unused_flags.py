@@ -62,6 +62,10 @@ _PROGRESS_WORDS = _listed(
     "time timestamp timestamps clock elapsed progress phase remaining left step steps timestep timesteps frame "
     "frames tick ticks turn count counter index idx t id ids episode episodes seconds secs ms sec dt"
 )
+#: Of lists it has to be time: positions and turns of tokens begin anew within a response.
+_TIME_WORDS = _listed(
+    "time timestamp timestamps elapsed step steps timestep timesteps frame frames tick ticks t"
+)
 #: Words of columns of which one value may be an end.
 _VALUE_WORDS = _listed("reason status outcome event type kind")
 #: Rows of the first look at a column.
@@ -178,14 +182,16 @@ def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
 def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
     """Columns of a number, a text or a time per step, of fractions if the name speaks of time.
 
-    None where ids tell trajectories apart, or where the user said that no column does.
+    None where ids tell trajectories apart, or where the user said that no column does. Lists of rows that are
+    trajectories only if the name speaks of time: turns and phases change within one.
     """
     roles = layout.roles
     is_told = (
         roles.get("episode") is not None or "episode" in settings.columns or roles.get("padding") is not None
     )
-    if is_told or not layout.has_steps or layout.kind.row_is == "trajectory":
+    if is_told or not layout.has_steps:
         return ()
+    in_lists = layout.kind.row_is == "trajectory"
     reward = file.find(layout.like_column or roles.names["reward"])
     assert reward is not None
     known = {*layout.row_columns, *roles.row_columns, *settings.columns.values(), *settings.stream_columns}
@@ -195,14 +201,17 @@ def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> t
         for name, info in file.columns.items()
         if name not in known
         and not is_something_else(name)
+        and info.is_list == in_lists
         and _may_break(info)
         and info.shape == reward.shape
     )
 
 
 def _may_break(info: ColumnInfo) -> bool:
-    if info.is_list or info.is_deep or info.unusable is not None or info.damage is not None:
+    if info.is_deep or info.unusable is not None or info.damage is not None:
         return False
+    if info.is_list:
+        return info.kind != "id" and not _TIME_WORDS.isdisjoint(words_of(info.name))
     if info.kind == "float":
         return not _PROGRESS_WORDS.isdisjoint(words_of(info.name))
     return info.kind in ("int", "id", "time")
@@ -210,8 +219,9 @@ def _may_break(info: ColumnInfo) -> bool:
 
 def valued_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
     """Columns of texts and whole numbers per step whose name speaks of ends, or of what may be one among others."""
-    if is_answered(settings) or not layout.has_steps or layout.kind.row_is == "trajectory":
+    if is_answered(settings) or not layout.has_steps:
         return ()
+    in_lists = layout.kind.row_is == "trajectory"
     reward = file.find(layout.like_column or layout.roles.names["reward"])
     assert reward is not None
     known = {*_used(layout, layout.roles), *settings.columns.values(), *settings.stream_columns}
@@ -224,7 +234,8 @@ def valued_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tup
         and not is_something_else(name)
         and (suggests_end(name) or holds_kinds(name))
         and info.kind in ("int", "id")
-        and not (info.is_list or info.unusable or info.damage)
+        and info.is_list == in_lists
+        and not (info.is_deep or info.unusable or info.damage)
         and info.shape == reward.shape
     )
 
@@ -232,7 +243,7 @@ def valued_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tup
 def first_rows_break(column: Column) -> bool:
     """Whether the first rows of a column speak for either: not every other row has something of its own."""
     values = column.values
-    if column.offsets is not None or values.dtype.kind not in "biuf" or len(values) < 2:
+    if values.dtype.kind not in "biuf" or len(values) < 2:
         return False
     if column.categories is None:
         return True

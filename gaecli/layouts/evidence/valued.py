@@ -23,11 +23,7 @@ _WORDS_OF_ENDS = frozenset(("last", "true", "yes", "y"))
 def value_cells(column: Column) -> Mapping[str, BoolArray] | None:
     """Where each value of a column stands, by its text; None where there are too many. Null is none of them."""
     values, absent = column.values, column.is_null
-    if (
-        column.offsets is not None
-        or values.dtype.kind not in "iuf"
-        or not _are_few(values.reshape(-1)[:_FIRST_ROWS])
-    ):
+    if values.dtype.kind not in "iuf" or not _are_few(values.reshape(-1)[:_FIRST_ROWS]):
         return None
     distinct = _distinct(values)
     if len(distinct) > _MOST_VALUES:
@@ -54,8 +50,13 @@ def likely_value(file: RolloutFile, name: str, like: str) -> str | None:
     return min(reversed(list(cells)), key=lambda label: (_rank(label), int(np.count_nonzero(cells[label]))))
 
 
+def says_last(label: str) -> bool:
+    """Whether a value is the word for a last step, or says yes."""
+    return label.lower() in _WORDS_OF_ENDS
+
+
 def _rank(label: str) -> int:
-    return 0 if label.lower() in _WORDS_OF_ENDS else 1 if suggests_end(label) else 2
+    return 0 if says_last(label) else 1 if suggests_end(label) else 2
 
 
 def _are_few(values: Array) -> bool:

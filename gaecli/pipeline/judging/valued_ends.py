@@ -5,6 +5,8 @@ from __future__ import annotations
 from gaecli.columns import flag_of
 from gaecli.layouts.evidence.flags import FlagEvidence
 from gaecli.layouts.evidence.unused_flags import holds_kinds, is_answered, suggests_end
+from gaecli.layouts.evidence.valued import says_last
+from gaecli.names import words_of
 from gaecli.pipeline.judging.unseen_ends import FEW, MOST, RUNS, Unseen, answering, says_nothing_new
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
@@ -28,12 +30,23 @@ def _may_be_end(name: str, label: str, flag: FlagEvidence, unseen: Unseen) -> bo
     is_alone = 0 < flag.on.steps <= FEW * counts.steps and flag.pairs_set <= RUNS * flag.on.steps
     if not is_alone or says_nothing_new(f"{name} {label}", flag, unseen):
         return False
-    if suggests_end(name) or suggests_end(label) or (holds_kinds(name) and not unseen.are_known):
+    if (
+        suggests_end(name)
+        or suggests_end(label)
+        or (_may_say_it(name, label, unseen) and not unseen.are_known)
+    ):
         return True
     if not unseen.are_known:
         return False
     is_at_ends = counts.last > 1 and flag.on.last >= MOST * counts.last
     return is_at_ends or (counts.first > 1 and flag.on.first >= MOST * counts.first)
+
+
+def _may_say_it(name: str, label: str, unseen: Unseen) -> bool:
+    """A column of kinds; of lists, which are a trajectory each, `step_type`, or one that says `last`."""
+    if unseen.layout.row_is == "trajectory":
+        return set(words_of(name)) == {"step", "type"} or (holds_kinds(name) and says_last(label))
+    return holds_kinds(name)
 
 
 def _note(name: str, values: dict[str, FlagEvidence], unseen: Unseen) -> WarningNote:
