@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,43 @@ def test_a_copy_that_waits_can_be_stopped(copied: Copied) -> None:
     copied.until(400)
     copying.stop()
     assert copied.until(500) == 400
+
+
+def test_what_stands_behind_is_written_while_the_copy_waits(copied: Copied) -> None:
+    copying = copied.begin(follows=True)
+    copied.until(400)
+    for offset in (1000, 1003):
+        copying.put(b"new", offset)
+    copying.put_all()
+    assert copied.target.read_bytes()[1000:] == b"newnew"
+    assert copied.until(500) == 400
+    copying.put(b"end", 1006)
+    copying.join()
+    assert copied.target.read_bytes() == CONTENT + b"newnewend"
+
+
+@pytest.mark.parametrize(
+    "waits", [lambda copying: copying.put(b"new", 1003), Copier.put_all], ids=["room", "all"]
+)
+def test_who_waits_behind_a_copy_that_fails_is_told(
+    waits: Callable[[Copier], None], copied: Copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, fails = threading.Event(), threading.Event()
+
+    def fail(*_: Any) -> None:
+        begun.set()
+        assert fails.wait(timeout=10)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(copy_range, "copy_range", fail)
+    monkeypatch.setattr(copy_range, "_WAITING_BYTES", 0)
+    copying = copied.begin()
+    assert begun.wait(timeout=10)
+    copying.put(b"new", 1000)
+    threading.Timer(0.02, fails.set).start()
+    with pytest.raises(OSError, match="No space"):
+        waits(copying)
+    copying.stop()
 
 
 def test_what_the_disk_has_not_yet_is_not_given_back(tmp_path: Path) -> None:

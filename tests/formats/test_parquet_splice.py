@@ -285,8 +285,8 @@ def test_many_new_rows_are_sent_to_the_disk_before_the_last_ones_come(
 ) -> None:
     synced = threading.Semaphore(0)
     monkeypatch.setattr(os, "fsync", lambda handle: synced.release())
-    monkeypatch.setattr(parquet_copy, "_WRITTEN_BYTES", 100 if is_large else 1 << 20)
-    monkeypatch.setattr(column_stream, "_WRITE_BUFFER_BYTES", 0)
+    monkeypatch.setattr(parquet_copy, "_SYNC_BYTES", 100 if is_large else 1 << 20)
+    monkeypatch.setattr(column_stream, "_WRITE_BUFFER_BYTES", 1)
     with ParquetAppender(source, target, NEW_SCHEMA) as appender:
         assert synced.acquire(timeout=10)  # the copy
         appender.write(new_columns(100).slice(0, 50))
@@ -328,6 +328,7 @@ def test_an_error_of_writing_new_columns_comes_out_unchanged(
         return write(sink, block)
 
     monkeypatch.setattr(column_stream._Sink, "write", fail)
+    monkeypatch.setattr(column_stream, "_WRITE_BUFFER_BYTES", 1)
     with pytest.raises(OSError, match="No space") as caught:
         append(source, target)
     assert caught.value.errno == 28

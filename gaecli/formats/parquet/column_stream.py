@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gaecli.formats.parquet.copy_range import Copier, write_at
 from gaecli.formats.parquet.footer import (
     MAGIC,
     TAIL_SIZE,
@@ -23,7 +25,8 @@ from gaecli.formats.parquet.footer import (
 from gaecli.formats.parquet.pieces import PieceStream, merge_pieces, piece_rows, placed_chunks, spool_file
 from gaecli.formats.parquet.thrift_compact import Struct
 
-_WRITE_BUFFER_BYTES = 1 << 18
+#: Pages of numbers have 80 kB: put together, there are few calls from pyarrow into Python.
+_WRITE_BUFFER_BYTES = 1 << 20
 #: pyarrow encodes so many numbers at a time, 1,024 as it comes: as many as make a page, so that pages are the same.
 _BATCH_ROWS = 20_000
 _USABLE_CODECS = ("SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4")
@@ -37,9 +40,19 @@ class ColumnStream:
     """
 
     def __init__(
-        self, path: Path, start: int, schema: pa.Schema, footer: Footer, groups: Sequence[int] = ()
+        self,
+        path: Path,
+        start: int,
+        schema: pa.Schema,
+        footer: Footer,
+        groups: Sequence[int] = (),
+        behind: Copier | None = None,
     ) -> None:
-        """`groups`: of these row groups alone, which leaves what is encoded of each of them as it is."""
+        """
+        Args:
+            groups: of these row groups alone, which leaves what is encoded of each of them as it is.
+            behind: writes into the file, in its thread. None: nobody else writes into it.
+        """
         self._schema = schema
         self._start = start
         wanted = [footer.row_groups[index] for index in groups] if groups else footer.row_groups
@@ -50,11 +63,13 @@ class ColumnStream:
         self._expected.reverse()
         self._pending: list[pa.Table] = []
         self._num_pending = 0
-        self._file = path.open("r+b", buffering=_WRITE_BUFFER_BYTES) if self._is_direct else spool_file(path)
-        self._file.seek(start if self._is_direct else 0)
-        self._sink = _Sink(self._file, len(MAGIC) if self._is_direct else 0)
+        self._file = path.open("r+b", buffering=0) if self._is_direct else spool_file(path)
+        self._behind = behind if self._is_direct else None
+        put = partial(write_at, self._file) if self._behind is None else self._behind.put
+        self._sink = _Sink(put, start, len(MAGIC)) if self._is_direct else _Sink(put, 0, 0)
+        self._buffered = pa.BufferedOutputStream(pa.PythonFile(self._sink, "w"), _WRITE_BUFFER_BYTES)
         self._writer = pq.ParquetWriter(
-            self._sink,
+            self._buffered,
             schema,
             compression=_codec(footer),
             use_dictionary=False,  # of numbers that hardly repeat; a third of the time
@@ -65,8 +80,7 @@ class ColumnStream:
         )
         self._write_complete()
 
-    def write(self, table: pa.Table) -> int:
-        """How many bytes came to lie in the new file."""
+    def write(self, table: pa.Table) -> None:
         if not table.schema.equals(self._schema):
             raise ValueError(f"columns {table.schema.names} are not the announced {self._schema.names}")
         if table.num_rows > self._num_missing:
@@ -74,9 +88,7 @@ class ColumnStream:
         self._num_missing -= table.num_rows
         self._pending.append(table)
         self._num_pending += table.num_rows
-        before = self._sink.num_written
         self._write_complete()
-        return self._sink.num_written - before if self._is_direct else 0
 
     def _write_complete(self) -> None:
         """Write the pieces that have all their rows; one of no rows has."""
@@ -92,6 +104,9 @@ class ColumnStream:
         if self._num_missing:
             raise ValueError(f"{self._num_missing} rows are missing of those in the source")
         self._writer.close()
+        self._buffered.flush()
+        if self._behind is not None:
+            self._behind.put_all()
         self._file.flush()
         stream = self._read_footer()
         if not self._is_direct:
@@ -102,14 +117,15 @@ class ColumnStream:
     def _read_footer(self) -> Footer:
         """The footer that pyarrow wrote; it has offsets of the stream."""
         end = self._sink.num_written - TAIL_SIZE
-        self._file.seek(-TAIL_SIZE, os.SEEK_CUR)
+        tail = self._sink.position - TAIL_SIZE
+        self._file.seek(tail)
         size = int.from_bytes(self._file.read(4), "little")
-        self._file.seek(-4 - size, os.SEEK_CUR)
+        self._file.seek(tail - size)
         return parse_footer(self._file.read(size), end - size)
 
     def abandon(self) -> None:
         """Close what may be broken: pyarrow's writer writes a footer now, or else when it is collected."""
-        for close in (self._writer.close, self.close):
+        for close in (self._writer.close, self._buffered.close, self.close):
             with contextlib.suppress(Exception):
                 close()
 
@@ -118,19 +134,21 @@ class ColumnStream:
 
 
 class _Sink:
-    """What pyarrow writes to: a file from its current position on, less the first `skip` bytes."""
+    """What pyarrow writes to: a file from `position` on, less the first `skip` bytes."""
 
     closed = False
 
-    def __init__(self, file: BinaryIO, skip: int) -> None:
-        self._file = file
+    def __init__(self, put: Callable[[bytes, int], None], position: int, skip: int) -> None:
+        self._put = put
         self._skip = skip
+        self.position = position
         self.num_written = 0
 
-    def write(self, block: Any) -> int:
+    def write(self, block: bytes) -> int:
         size = len(block)
-        before = max(0, self._skip - self.num_written)
-        self._file.write(memoryview(block)[before:] if before else block)
+        kept = block[max(0, self._skip - self.num_written) :]
+        self._put(kept, self.position)
+        self.position += len(kept)
         self.num_written += size
         return size
 

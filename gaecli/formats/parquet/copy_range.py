@@ -7,6 +7,9 @@ Where the new file takes the place of the old one, rows are mostly written while
 keeps pace with them: what nobody reads any more of the old file is given back, and in its memory the new bytes find
 room. To be given other memory can take ten times as long as to copy, on a virtual machine whose host has to find it.
 While nobody gets any further, as all rows are looked at first, or torch is imported, there is time for that.
+
+What stands behind the copies is written by the same thread: two that write into one file wait for each other, and
+burn a core meanwhile. A second one sends to the disk what is there, so that neither waits for the disk.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -25,10 +29,10 @@ _BLOCK_BYTES = 4 << 20
 #: Below this a thread costs more than the copy.
 SYNCHRONOUS_BYTES = 1 << 20
 _PIECE_BYTES = 16 << 20
-#: So much is copied before it is sent to the disk, which is busy with it while other work goes on; and so much is
-#: written by others.
-_SYNC_BYTES = 256 << 20
-_WRITTEN_BYTES = 32 << 20
+#: So much is copied or written before it is sent to the disk, which is busy with it while other work goes on.
+_SYNC_BYTES = 64 << 20
+#: So much may wait until it is written behind the copies.
+_WAITING_BYTES = 32 << 20
 #: So far, and by as many row groups, the copy may be ahead of what was read for the last time.
 _AHEAD_BYTES = 128 << 20
 _AHEAD_GROUPS = 4
@@ -49,8 +53,6 @@ class Copy(NamedTuple):
 
 class Copier:
     """Makes the copies at once, or, where they are large, in a thread of its own until `join` or `stop`.
-
-    The thread also sends to the disk what others write to the target meanwhile, so that little is left at the end.
 
     Args:
         follows: the source is going to be replaced, and `read_to` tells how far it was read for the last time.
@@ -77,9 +79,12 @@ class Copier:
         #: Something was read or written by others, or is not going to be any more.
         self._is_due = threading.Event()
         self._is_last = False
-        #: Bytes of others that the disk may not have yet, and whether it is time for them.
-        self._num_written = 0
-        self._is_sync_due = False
+        #: What is to be written behind the copies, and where; how much that is, and that it became less.
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._num_waiting = 0
+        self._is_written = threading.Condition()
+        self._is_over = False
+        self._disk: _Disk | None = None
         #: Of the source: nobody reads any more before the one, and before the other nothing is in memory.
         self._read_to = self._given_to = 0
         self._is_stalled = False
@@ -96,20 +101,42 @@ class Copier:
                 self._follows = can_be_given_back(source.fileno())
             # A daemon, so that an interrupted command does not wait for the rest of a large file.
             self._thread = threading.Thread(target=self._run, name="parquet-copy", daemon=True)
+            self._disk = _Disk(target)
             self._thread.start()
+
+    @property
+    def is_at_work(self) -> bool:
+        """The copies are made by a thread of its own."""
+        return self._thread is not None
 
     def check(self) -> None:
         """Raise at once what went wrong so far."""
         if self._error is not None:
             raise self._error
+        if self._disk is not None:
+            self._disk.check()
 
     def wrote(self, num_bytes: int) -> None:
         """So much was written to the target by somebody else."""
-        self._num_written += num_bytes
-        if self._num_written >= _WRITTEN_BYTES:
-            self._num_written = 0
-            self._is_sync_due = True
-            self._is_due.set()
+        if self._disk is not None:
+            self._disk.wrote(num_bytes)
+
+    def put(self, block: bytes, offset: int) -> None:
+        """Write it behind the copies, before long. Raises what went wrong with what was put there before."""
+        self._wait_until_left(_WAITING_BYTES)
+        with self._is_written:
+            self._waiting.append((block, offset))
+            self._num_waiting += len(block)
+        self._is_due.set()
+
+    def put_all(self) -> None:
+        """Wait until all of that is written."""
+        self._wait_until_left(0)
+
+    def _wait_until_left(self, num_bytes: int) -> None:
+        with self._is_written:
+            self._is_written.wait_for(lambda: self._is_over or self._num_waiting <= num_bytes)
+        self.check()
 
     def read_to(self, offset: int) -> None:
         """Nobody reads the source any more before that."""
@@ -132,6 +159,8 @@ class Copier:
         self._is_due.set()
         if self._thread is not None:
             self._thread.join()
+        if self._disk is not None:
+            self._disk.join()
 
     def _run(self) -> None:
         try:
@@ -140,23 +169,26 @@ class Copier:
                 while not self._is_last:
                     self._wait(target)
                     self._give_back(self._read_to)
+                self._write(target)
         except BaseException as error:  # handed on to whoever joins
             self._error = error
+        finally:
+            with self._is_written:
+                self._is_over = True
+                self._is_written.notify()
 
     def _copy_all(self, target: BinaryIO) -> None:
-        num_unsynced = 0
         for piece in self._pieces():
+            self._write(target)
             while self._is_too_early(piece):
                 self._wait(target, _STALLED_SECONDS)
             if self._stopped.is_set():
                 return
             self._copy(target, piece)
             self._give_back(piece.source + piece.length)
-            num_unsynced += piece.length
-            if num_unsynced >= _SYNC_BYTES:
-                os.fsync(target.fileno())
-                num_unsynced = 0
-        os.fsync(target.fileno())
+            self.wrote(piece.length)
+        if self._disk is not None:
+            self._disk.sync()
 
     def _pieces(self) -> Iterator[Copy]:
         for copy in self._copies:
@@ -176,9 +208,18 @@ class Copier:
         """For something to do, and do it."""
         self._is_stalled = not self._is_due.wait(seconds)
         self._is_due.clear()
-        if self._is_sync_due and not self._is_last:
-            self._is_sync_due = False
-            os.fsync(target.fileno())
+        self._write(target)
+
+    def _write(self, target: BinaryIO) -> None:
+        """What waits for it."""
+        while self._waiting and not self._stopped.is_set():
+            block, offset = self._waiting[0]
+            write_at(target, block, offset)
+            self.wrote(len(block))
+            with self._is_written:
+                self._waiting.popleft()
+                self._num_waiting -= len(block)
+                self._is_written.notify()
 
     def _give_back(self, copied_to: int) -> None:
         """Of what was copied and is not read any more."""
@@ -188,6 +229,52 @@ class Copier:
 
             give_back(self._source.fileno(), self._given_to, stop)
             self._given_to = stop
+
+
+class _Disk:
+    """Sends to the disk what is there of a file, in a thread of its own until `join`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._num_written = 0
+        self._is_due = threading.Event()
+        self._is_over = False
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def wrote(self, num_bytes: int) -> None:
+        self._num_written += num_bytes
+        if self._num_written >= _SYNC_BYTES:
+            self.sync()
+
+    def sync(self) -> None:
+        """Begin with it."""
+        self._num_written = 0
+        self._is_due.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="parquet-sync", daemon=True)
+            self._thread.start()
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def join(self) -> None:
+        self._is_over = True
+        self._is_due.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                while not self._is_over:
+                    self._is_due.wait()
+                    self._is_due.clear()
+                    if not self._is_over:
+                        os.fsync(file.fileno())
+        except BaseException as error:  # handed on to whoever joins
+            self._error = error
 
 
 def copy_range(

@@ -160,7 +160,7 @@ class ParquetAppender:
         table = pa.Table.from_batches([columns]) if isinstance(columns, pa.RecordBatch) else columns
         self._copier.check()
         assert isinstance(self._stream, ColumnStream)
-        self._copier.wrote(self._stream.write(table))
+        self._stream.write(table)
         self._copier.read_to(self._rows.read_to(table.num_rows))
 
     def place(self, part: Path, *, leaves_pages: bool) -> None:
@@ -229,7 +229,8 @@ class ParquetAppender:
             from gaecli.formats.parquet.parts import PartStream
 
             return PartStream(start, self._schema, self._footer)
-        return ColumnStream(self._temporary, start, self._schema, self._footer)
+        behind = self._copier if self._copier.is_at_work else None
+        return ColumnStream(self._temporary, start, self._schema, self._footer, behind=behind)
 
     def _lay_base(self, choice: MethodChoice) -> Base:
         """What the new columns are put behind, by the method that was chosen."""
