@@ -2,6 +2,7 @@
 
     Rₜ = Σ_{k<m} γᵏ rₜ₊ₖ + γᵐ V(sₜ₊ₘ),    Aₜ = Rₜ - V(sₜ) = Σ_{k<m} γᵏ δₜ₊ₖ
 
+The last two are the same where V(sₜ₊₁) is that of the next row; where a file gives another one, A is the sum of δ.
 m is n, or the number of steps to the end of the trajectory where those are fewer; V is 0 beyond a terminal end,
 and what the bootstrap rule says beyond any other. Sutton and Barto 2018, eq. 7.1.
 

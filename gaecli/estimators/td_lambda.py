@@ -2,8 +2,9 @@
 
     Gₜ = rₜ + γ (1 - dₜ) ((1 - λ) V(sₜ₊₁) + λ Gₜ₊₁)        Aₜ = Gₜ - V(sₜ)
 
-Sutton and Barto 2018, eq. 12.2-12.3. Where the V of a next state is that of the next row, A is the scan of δ,
-and G = A + V, whatever recursion and return a preset has for its own advantages.
+Sutton and Barto 2018, eq. 12.2-12.3. A is the scan of δ, and G = A + V, whatever recursion and return a preset has
+for its own advantages: the same where V(sₜ₊₁) is that of the next row. A file may give another one, such as that of
+a target network; then it enters δ, and no mean of sums of rewards has it behind them.
 """
 
 from __future__ import annotations

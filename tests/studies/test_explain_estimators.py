@@ -136,6 +136,19 @@ def test_an_n_step_advantage_is_the_discounted_errors_of_its_window(
     assert ("clipped" in " ".join(found.remarks)) == (m < n)
 
 
+@pytest.mark.parametrize(("second_value", "is_sum_of_rewards"), [(1.5, True), (1.25, False)])
+def test_rewards_and_one_value_are_the_same_only_where_values_cancel_each_other(
+    tmp_path: Path, second_value: float, is_sum_of_rewards: bool
+) -> None:
+    columns = {"reward": [1.0, 2.0], "value": [0.5, second_value], "next_value": [1.5, 4.0], "done": [0, 1]}
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**columns, "truncated": [0, 1]}), path)
+    found = explained(path, 0, estimator="n-step", n_steps=2, gamma=0.5)
+    by_rewards = 1.0 + 0.5 * 2.0 + 0.25 * 4.0 - 0.5
+    assert (found.computed == by_rewards) == is_sum_of_rewards
+    assert ("γ^m V'" in str(found.equation)) == is_sum_of_rewards
+
+
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
     path = tmp_path / "responses.parquet"

@@ -76,7 +76,9 @@ def n_step(question: Question) -> Derived | None:
     value = float(steps.values[0])
     return Derived(
         computed=float(tail.advantages[0]),
-        equation=_windowed(settings),
+        equation=_windowed(
+            settings, telescopes=bool((steps.following[window[:-1]] == steps.values[window[1:]]).all())
+        ),
         numbers={
             **one_gamma(settings),
             "n": settings.n_steps,
@@ -94,8 +96,9 @@ def n_step(question: Question) -> Derived | None:
     )
 
 
-def _windowed(settings: Settings) -> str:
-    of_rewards = "" if settings.gamma_column is not None else "= Σ γ^k r + γ^m V' - V "
+def _windowed(settings: Settings, *, telescopes: bool) -> str:
+    """`telescopes`: every V' before the last is V of the step after it, so that these cancel each other."""
+    of_rewards = "= Σ γ^k r + γ^m V' - V " if telescopes and settings.gamma_column is None else ""
     return f"A = Σ {_power(settings)} δ {of_rewards}for k = 0 … m - 1,  δ = r + γ V' - V"
 
 
