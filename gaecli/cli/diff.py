@@ -11,6 +11,7 @@ from gaecli.cli.values import names_in
 from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
 from gaecli.settings import Settings
+from gaecli.shown import plural
 
 
 @command(
@@ -71,7 +72,7 @@ def _sides(sources: list[str], names: list[str]) -> tuple[tuple[str, str], tuple
     if len(sources) == 1 and len(names) == 2:
         return (sources[0], names[0]), (sources[0], names[1])
     raise UsageError(
-        f"two columns are compared, and given are {len(sources)} inputs with {len(names)} columns",
+        f"two columns are compared, and given: {plural(len(sources), 'input')}, {plural(len(names), 'column')}",
         hint="gae diff A B, gae diff A --columns X,Y, or gae diff A --preset exact,sb3",
     )
 

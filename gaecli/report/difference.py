@@ -115,7 +115,7 @@ def _cells(found: ColumnDifference, canvas: Canvas) -> list[Text]:
     if found.num_episodes is not None:
         episodes = ["-" if cell.episode is None else f"{cell.episode:,}" for cell in rows]
         columns.insert(2, TextColumn("episode", [Text(text) for text in episodes]))
-    return _table(columns, canvas)
+    return _table(columns, canvas, can_go=("episode", "b - a"))
 
 
 def _distance(cell: DifferentCell) -> float | None:
@@ -135,13 +135,20 @@ def _episodes(found: ColumnDifference, canvas: Canvas) -> list[Text]:
         TextColumn("largest", [Text(format_number(one.max_abs)) for one in some]),
         TextColumn("mean b - a", [Text(format_number(one.mean)) for one in some]),
     ]
-    return [*paragraph(Text(head), canvas.width), *_table(columns, canvas)]
+    return [
+        *paragraph(Text(head), canvas.width),
+        *_table(columns, canvas, can_go=("steps", "from row", "differing")),
+    ]
 
 
-def _table(columns: Sequence[TextColumn], canvas: Canvas) -> list[Text]:
+def _table(columns: Sequence[TextColumn], canvas: Canvas, *, can_go: Sequence[str]) -> list[Text]:
+    """As wide as fits: columns that can be done without go, one after the other."""
     grid = TextGrid(columns)
-    heading, *rows = grid.lines()
-    return [heading, Text(canvas.glyphs.rule * min(grid.width, canvas.width), QUIET), *rows]
+    for heading in can_go:
+        if grid.width > canvas.width:
+            grid = TextGrid([column for column in grid.columns if column.heading != heading])
+    headings, *rows = grid.lines()
+    return [headings, Text(canvas.glyphs.rule * min(grid.width, canvas.width), QUIET), *rows]
 
 
 def _commands(found: ColumnDifference, canvas: Canvas) -> list[Text]:

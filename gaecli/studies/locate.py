@@ -86,7 +86,8 @@ def _by_number(stream: SummarisedStream, row: int) -> Place:
             return Place(index, opened.file.path, row - first)
         first += num_rows
     name = stream.plan.paths[0] if len(stream.files) == 1 else f"{len(stream.files)} files"
-    raise UsageError(f"there is no row {row:,} in `{name}`", hint=f"rows go from 0 to {first - 1:,}")
+    hint = f"rows go from 0 to {first - 1:,}" if first else "there are no rows at all"
+    raise UsageError(f"there is no row {row:,} in `{name}`", hint=hint)
 
 
 def _num_cells(file: RolloutFile, roles: Roles) -> int:

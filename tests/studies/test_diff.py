@@ -200,6 +200,17 @@ def test_what_cannot_be_compared(
         gaecli.diff("a.parquet", **given)
 
 
+def test_tables_are_no_wider_than_the_terminal(tmp_path: Path, run_gae: Run) -> None:
+    path = write(tmp_path / "a.parquet")
+    done = run_gae("diff", path, "--preset", "exact,brax", env={"COLUMNS": "44"})
+    tables, commands = done.stdout.split("\ngae explain ", 1)
+    assert max(map(len, tables.splitlines())) <= 44
+    for heading in ("row", "a", "b", "b - a", "episode", "largest", "mean b - a"):
+        assert f"  {heading}" in tables or f"\n{heading}" in tables
+    assert "from row" not in tables
+    assert len(max(commands.splitlines(), key=len)) > 44  # to be copied, in one piece
+
+
 def test_slips_on_the_command_line(tmp_path: Path, run_gae: Run) -> None:
     path = table(tmp_path / "a.parquet", 9, x=[1.0])
     for args in (

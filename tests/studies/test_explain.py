@@ -220,6 +220,16 @@ def test_a_step_that_is_not_there_is_told(two_episodes, query, error):
         explain(two_episodes, StepQuery(**query), EXACT)
 
 
+def test_a_file_without_rows_is_told_to_have_none(tmp_path):
+    none = {name: np.zeros(0, np.bool_) for name in ("terminated", "truncated")}
+    path = write_long(
+        tmp_path / "empty.parquet", rewards=[], values=[], episodes=np.zeros(0, int), row_group_size=1, **none
+    )
+    with pytest.raises(UsageError) as raised:
+        explain(path, StepQuery(row=0), EXACT)
+    assert raised.value.hint == "there are no rows at all"
+
+
 ASCII = {"PYTHONIOENCODING": "ascii"}
 
 
