@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from gaecli.formats.base import ColumnInfo, RolloutFile
-from gaecli.names import GROUP_NAMES, RESULT_NAMES, words_of
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from gaecli.names import GROUP_NAMES, RESULT_NAMES, word_set, words_of
 
 #: Texts, or lists of texts, by such names are responses.
-_RESPONSE_WORDS = _words(
+_RESPONSE_WORDS = word_set(
     "response responses completion completions answer answers output outputs generation generations sample samples"
 )
-_GROUP_WORDS = _words("group prompt prompts question problem query instruction task example uid")
+_GROUP_WORDS = word_set("group prompt prompts question problem query instruction task example uid")
 _TRAINING_STEPS = (
     "step",
     "global_step",
@@ -25,11 +20,11 @@ _TRAINING_STEPS = (
     "iteration",
 )
 _SCORE_NAMES = ("reward", "score", "rewards", "scores", "token_level_rewards", "token_level_scores")
-_SCORE_WORDS = _words("reward rewards score scores")
-_SUM_WORDS = _words("total sum final overall combined")
-_RIGHT_WORDS = _words("correct correctness accuracy acc pass passed solved success verified")
+_SCORE_WORDS = word_set("reward rewards score scores")
+_SUM_WORDS = word_set("total sum final overall combined")
+_RIGHT_WORDS = word_set("correct correctness accuracy acc pass passed solved success verified")
 #: What is said about prompts or scores beside them.
-_ABOUT_WORDS = _words(
+_ABOUT_WORDS = word_set(
     "advantage advantages return returns baseline mean std avg min max length len num number count tokens mask "
     "weight time chosen rejected next"
 )

@@ -205,6 +205,11 @@ _PATH = re.compile(r"[.:/]")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
+def word_set(words: str) -> frozenset[str]:
+    """Of a text of words, for tables of names."""
+    return frozenset(words.split())
+
+
 def words_of(name: str) -> list[str]:
     """The words of the last part of a path, in small letters: `info.episodeLength`, `info:env_id` of EnvPool."""
     return [found.lower() for found in _WORDS.findall(_PATH.split(name)[-1])]

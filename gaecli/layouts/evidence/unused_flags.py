@@ -18,36 +18,32 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
-from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS, words_of
+from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS, word_set, words_of
 from gaecli.settings import Settings
 
 #: Roles of columns that say where a trajectory ends.
 END_ROLES = ("done", "terminated", "truncated", *INVERTED_ROLES)
 
 
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
 #: Words of names that speak of ends, whatever else the name says.
-_END_WORDS = _listed(
+_END_WORDS = word_set(
     "done dones undone undones dead died death alive end ends ended ending eoe eos term terms terminal terminals "
     "terminate terminated terminates termination terminations nonterminal nonterminals trunc truncate truncated "
     "truncates truncation truncations timeout timeouts expired reset resets finish finished finishes over "
     "absorbing boundary cutoff crash crashed"
 )
 #: Words that do so where no other word says what the column is about.
-_WEAK_END_WORDS = _listed("last final first start starts begin begins new continue continues mask masks")
+_WEAK_END_WORDS = word_set("last final first start starts begin begins new continue continues mask masks")
 #: Abbreviations in use, as a whole name.
-_SHORT_NAMES = _listed("d dn ds dw nd tm tr fin stop")
+_SHORT_NAMES = word_set("d dn ds dw nd tm tr fin stop")
 #: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
-_OTHER_WORDS = _listed(
+_OTHER_WORDS = word_set(
     "success successes succeeded successful solved correct intervention interventions intervened human expert "
     "teleop teleoperated action actions act acts gripper attention prompt obs observation observations state "
     "states reward rewards value values advantage advantages return returns logp logprob logprobs image images "
     "camera label labels task subtask"
 )
-_OTHER_NAMES = _listed("a u s o ob x")
+_OTHER_NAMES = word_set("a u s o ob x")
 #: Roles whose names are not those of ends.
 _OTHER_ROLES = ("reward", "value", "next_value", "bootstrap_value", "episode", "env", "step", "mask")
 _OTHER_ALIASES = frozenset([*(name.lower() for role in _OTHER_ROLES for name in ALIASES[role]), *KEY_PARTS])
@@ -58,16 +54,16 @@ _END_STEM = re.compile(
     r"done|(?<!de)termin|trunc|timed?_?out|(time|step)_?limit|limit_reached|steps?_reached|absorb|finish"
 )
 #: Of a column of fractions the name has to say that it measures how far an episode is.
-_PROGRESS_WORDS = _listed(
+_PROGRESS_WORDS = word_set(
     "time timestamp timestamps clock elapsed progress phase remaining left step steps timestep timesteps frame "
     "frames tick ticks turn count counter index idx t id ids episode episodes seconds secs ms sec dt"
 )
 #: Of lists it has to be time: positions and turns of tokens begin anew within a response.
-_TIME_WORDS = _listed(
+_TIME_WORDS = word_set(
     "time timestamp timestamps elapsed step steps timestep timesteps frame frames tick ticks t"
 )
 #: Words of columns of which one value may be an end.
-_VALUE_WORDS = _listed("reason status outcome event type kind")
+_VALUE_WORDS = word_set("reason status outcome event type kind")
 #: Rows of the first look at a column.
 _PEEK_ROWS = 256
 

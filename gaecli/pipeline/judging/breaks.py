@@ -132,33 +132,35 @@ def _changes_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> list[int
 
 
 def _knows_more(name: str, reading: Reading, breaks: Breaks, stream: _Stream, place: str) -> WarningNote:
-    what = "begins anew" if reading == "restarts" else "changes"
     known = f", as at all {stream.num_ends:,} ends that are known" if stream.num_ends else ""
-    return WarningNote(
-        "unused-id",
-        f"`{name}`, which no role uses, {what} {breaks.inside:,} times within what is taken for one trajectory"
-        f"{known}; the first at {place}",
-        str(stream.paths[0]),
-        breaks.inside,
-        hint=f"{_use(name, reading)}; {_silence(name)}",
-    )
+    where = f"{breaks.inside:,} times within what is taken for one trajectory{known}; the first at {place}"
+    return _note(name, reading, breaks, stream, where, repair=_use(name, reading))
 
 
 def _is_beside(
     name: str, reading: Reading, breaks: Breaks, stream: _Stream, place: str, side: str
 ) -> WarningNote:
-    what = "begins anew" if reading == "restarts" else "changes"
     if side == "before":
         repair = "pass `--done-at start` if the flags say that an episode begins"
     else:
         repair = "move the flags by one row if they say which step is the last"
+    where = (
+        f"one row {side} each of the {stream.num_ends:,} known ends that a step follows, and at none of them; "
+        f"the first at {place}"
+    )
+    return _note(name, reading, breaks, stream, where, repair=repair)
+
+
+def _note(
+    name: str, reading: Reading, breaks: Breaks, stream: _Stream, where: str, *, repair: str
+) -> WarningNote:
+    what = "begins anew" if reading == "restarts" else "changes"
     return WarningNote(
         "unused-id",
-        f"`{name}`, which no role uses, {what} one row {side} each of the {stream.num_ends:,} known ends that a step "
-        f"follows, and at none of them; the first at {place}",
+        f"`{name}`, which no role uses, {what} {where}",
         str(stream.paths[0]),
         breaks.inside,
-        hint=f"{repair}; {_silence(name)}",
+        hint=f"{repair}; `--episode-column none` if `{name}` has nothing to do with ends",
     )
 
 
@@ -169,7 +171,3 @@ def _use(name: str, reading: Reading) -> str:
         "if a trajectory ends there, name what says so with `--done-column`, `--terminated-column`, "
         "`--truncated-column` or `--episode-column`"
     )
-
-
-def _silence(name: str) -> str:
-    return f"`--episode-column none` if `{name}` has nothing to do with ends"
