@@ -31,7 +31,7 @@ _LAZY = {
     "write_report": "gaecli.api.runs",
     "Settings": "gaecli.settings",
     "Summary": "gaecli.summary",
-    "FileInfo": "gaecli.summary",
+    "FileInfo": "gaecli.inspection",
     "Rollouts": "gaecli.flat_rollouts",
 }
 
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from gaecli.arrays import GaeResult as GaeResult
     from gaecli.arrays import gae as gae
     from gaecli.flat_rollouts import Rollouts as Rollouts
+    from gaecli.inspection import FileInfo as FileInfo
     from gaecli.settings import Settings as Settings
-    from gaecli.summary import FileInfo as FileInfo
     from gaecli.summary import Summary as Summary
 
 __all__ = [

@@ -7,11 +7,12 @@ from dataclasses import field
 from typing import Any, Literal
 
 from gaecli.diagnosis import Checkup
+from gaecli.inspection import Inspection
 from gaecli.label_summary import LabelVerification
 from gaecli.records import dataclass
 from gaecli.results import Verification, Verifications
 from gaecli.shown import Shown
-from gaecli.summary import Failure, Inspection
+from gaecli.summary import Failure
 
 WhatToDo = Literal["run", "nothing to do", "question", "failed"]
 

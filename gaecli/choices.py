@@ -66,3 +66,6 @@ ReturnRule = Literal["sum", "reward-to-go"]
 OpenEnds = Literal["bootstrap", "terminal"]
 #: How the library's own arrays lie: [T, N] or [B, T].
 ArrayLayoutName = Literal["time-major", "batch-major"]
+#: How a column came to its role: the user named it, its name is an alias, or one but for case, or the data
+#: set that the file belongs to has it so.
+RoleReason = Literal["flag", "name", "preset", "case", "data set", "log"]

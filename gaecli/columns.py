@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from functools import cache, cached_property
 
-from gaecli.choices import DoneAt
+from gaecli.choices import DoneAt, RoleReason
 from gaecli.errors import DataError, UsageError
 from gaecli.estimator_kinds import ESTIMATOR_ROLES
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
@@ -32,7 +32,6 @@ from gaecli.records import dataclass
 from gaecli.setting_fields import ROLES
 from gaecli.settings import Settings
 from gaecli.shell_words import word
-from gaecli.summary import RoleReason
 
 #: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.
 _OPTIONAL = (

@@ -20,7 +20,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from gaecli.api.keywords import ComputeKeywords, ReadKeywords
     from gaecli.diagnosis import Checkup
-    from gaecli.summary import FileInfo
+    from gaecli.inspection import FileInfo
 
 __all__ = ["GaeExpr", "GaeFrame"]
 

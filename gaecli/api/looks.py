@@ -17,8 +17,8 @@ from gaecli.api.tables import SHOWN, ArrowStream, Files, Source, opened_source
 from gaecli.diagnosis import Checkup
 from gaecli.errors import UsageError
 from gaecli.flat_rollouts import Rollouts
+from gaecli.inspection import FileInfo
 from gaecli.settings import RunOptions, Settings
-from gaecli.summary import FileInfo
 
 
 @public_function

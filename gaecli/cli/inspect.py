@@ -11,9 +11,9 @@ from gaecli.cli.command import Given, command
 from gaecli.cli.documents import print_document
 from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS, WRITTEN
 from gaecli.cli.values import check_plot
+from gaecli.inspection import Inspection
 from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
-from gaecli.summary import Inspection
 
 if TYPE_CHECKING:
     from gaecli.commands.inspect import InspectOptions

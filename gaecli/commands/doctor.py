@@ -24,6 +24,7 @@ from gaecli.commands.unlike_files import is_open, unlike_question
 from gaecli.commands.verify import verify_inputs
 from gaecli.diagnosis import Checkup
 from gaecli.errors import GaeError
+from gaecli.inspection import FileInfo, Inspection
 from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.progress import Progress
 from gaecli.records import dataclass
@@ -33,7 +34,6 @@ from gaecli.sources.inputs import plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.command import compute_command
 from gaecli.studies.reading import file_settings
-from gaecli.summary import FileInfo, Inspection
 
 #: Flags that answer a question; None: nobody does.
 AskUser = Callable[[OpenQuestion], str | None]

@@ -10,11 +10,12 @@ from gaecli.columns import Roles
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import columns_of, own_entries
+from gaecli.inspection import ComputePlan, ExistingColumn
 from gaecli.names import RESULT_NAMES
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import check_writable
-from gaecli.summary import BootstrapCounts, ComputePlan, ExistingColumn
+from gaecli.summary import BootstrapCounts
 from gaecli.writing.data_set_copies import check_parts
 from gaecli.writing.provenance import (
     inputs_of,

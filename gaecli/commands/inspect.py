@@ -14,6 +14,7 @@ from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 
+from gaecli.choices import RoleReason
 from gaecli.columns import Roles, find_roles, why_found
 from gaecli.commands.completeness import partly_written
 from gaecli.commands.forecast import existing_columns, forecast
@@ -29,6 +30,7 @@ from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import RolloutFile
+from gaecli.inspection import EpisodeInfo, FileInfo, Inspection, LogInfo
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
@@ -50,15 +52,7 @@ from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams, watched
 from gaecli.storage.places import Places
-from gaecli.summary import (
-    EpisodeInfo,
-    Failure,
-    FileInfo,
-    Inspection,
-    LogInfo,
-    RoleReason,
-    WarningNote,
-)
+from gaecli.summary import Failure, WarningNote
 
 #: The λ of the returns that the values are compared with.
 LAM = 1.0

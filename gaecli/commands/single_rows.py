@@ -10,9 +10,9 @@ import numpy as np
 
 from gaecli.columns import Roles
 from gaecli.formats.base import Column, RolloutFile, Unit
+from gaecli.inspection import StepInfo
 from gaecli.layouts.frames import core
 from gaecli.pipeline.opening import OpenFile
-from gaecli.summary import StepInfo
 
 #: Rows between which ids are looked up, at a time.
 _ROWS_AT_A_TIME = 1 << 20

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from gaecli.advice import OpenQuestion
 from gaecli.commands.answers import answers_in
 from gaecli.errors import GaeError
+from gaecli.inspection import FileInfo
 from gaecli.setting_fields import DEFAULTS
 from gaecli.settings import Settings
 from gaecli.shell_words import file_word
 from gaecli.studies.command import compute_command, flags_of
 from gaecli.studies.reading import file_settings
-from gaecli.summary import FileInfo
 
 #: Files that are named each.
 _MOST_NAMED = 6

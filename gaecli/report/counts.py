@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.report.charts import format_count
 from gaecli.report.text import Canvas
-from gaecli.summary import EpisodeCounts, FileInfo
+from gaecli.summary import EpisodeCounts
+
+if TYPE_CHECKING:
+    from gaecli.inspection import FileInfo
 
 
 class Counted(NamedTuple):

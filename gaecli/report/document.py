@@ -14,11 +14,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaecli.diagnosis import Checkup, Finding, RuleInfo
-from gaecli.summary import SCHEMA_VERSION, Failure, FileSummary, Inspection, Seconds, Summary, WarningNote
+from gaecli.summary import SCHEMA_VERSION, Failure, FileSummary, Seconds, Summary, WarningNote
 from gaecli.version import __version__
+
+if TYPE_CHECKING:
+    from gaecli.inspection import Inspection
 
 #: A list of nothing but numbers as `json.dumps` indents it, one to a line. No string holds a line break.
 _NUMBER_LIST = re.compile(r"\[\s*\n\s*[-\d][^\[\]{}\"]*\]")

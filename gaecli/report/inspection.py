@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gaecli.decay_settings import OPTIONAL
 from gaecli.estimator_kinds import ESTIMATORS, FEW
+from gaecli.inspection import ComputePlan, ExistingColumn, FileInfo, Inspection
 from gaecli.presets import ALL_PRESETS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.counts import all_responses, compares_scores, estimator_of, what_counts
@@ -27,7 +28,7 @@ from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph, stacked
 from gaecli.setting_fields import LABEL_DEFAULTS, UNIT_SETTINGS
 from gaecli.settings import Settings
-from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
+from gaecli.summary import ColumnStatistics
 
 if TYPE_CHECKING:
     from rich.console import Console

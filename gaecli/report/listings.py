@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.text import Text
 
+from gaecli.inspection import EpisodeInfo, StepInfo
 from gaecli.report.charts import align_decimals, format_number
 from gaecli.report.shown_names import common_directory
 from gaecli.report.text import BAD, QUIET, Canvas
 from gaecli.report.text_flow import TextColumn, TextGrid
-from gaecli.summary import EpisodeInfo, StepInfo
 
 #: An id longer than this is cut in the middle.
 WIDEST_CELL = 24

@@ -12,6 +12,7 @@ from gaecli.advice import Advice
 from gaecli.diagnosis import Checkup
 from gaecli.difference import ColumnDifference
 from gaecli.explanation import Derivation, Explanation
+from gaecli.inspection import FileInfo, Inspection
 from gaecli.label_summary import LabelVerification
 from gaecli.report.advice import render_advice
 from gaecli.report.checks import render_checkup
@@ -28,7 +29,7 @@ from gaecli.report.verifications import render_verifications
 from gaecli.results import Sweep, Verification, Verifications
 from gaecli.setting_fields import DEFAULTS
 from gaecli.stripped import StripResult
-from gaecli.summary import FileInfo, Inspection, Summary
+from gaecli.summary import Summary
 
 WIDTH = 100
 #: Background and text are the notebook's; the colours can be read on white and on black.

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from gaecli.inspection import FileInfo
 from gaecli.report.charts import align_decimals, format_bytes, format_count, format_number
 from gaecli.report.counts import Counted, all_responses, estimator_of, what_counts
 from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow
-from gaecli.summary import EpisodeCounts, FileInfo
+from gaecli.summary import EpisodeCounts
 
 #: Of more inputs than this the first and the last are listed, and those that compute would refuse.
 MOST_LISTED = 40

@@ -18,12 +18,12 @@ from rich.console import Console
 import gaecli
 from gaecli.commands.check import check
 from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.inspection import Inspection
 from gaecli.report.inspection import render_inspection
 from gaecli.report.table import render_summary
 from gaecli.reward_streams import RewardStream
 from gaecli.settings import Settings
 from gaecli.stream_settings import parsed
-from gaecli.summary import Inspection
 
 RNG = np.random.default_rng(11)
 MORE = {"bonus": RNG.normal(size=(3, 7)).round(3), "bonus_value": RNG.normal(size=(3, 7)).round(3)}

@@ -11,23 +11,12 @@ from report.examples import EncodedFile
 from rich.cells import cell_len
 from rich.console import Console
 
+from gaecli.inspection import ComputePlan, EpisodeInfo, ExistingColumn, FileInfo, Inspection, StepInfo
 from gaecli.presets import PRESETS
 from gaecli.report.document import inspection_to_dict, to_json
 from gaecli.report.inspection import render_inspection
 from gaecli.settings import Settings
-from gaecli.summary import (
-    BootstrapCounts,
-    ColumnStatistics,
-    ComputePlan,
-    EpisodeCounts,
-    EpisodeInfo,
-    ExistingColumn,
-    FileInfo,
-    Inspection,
-    Spread,
-    StepInfo,
-    WarningNote,
-)
+from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, Spread, WarningNote
 
 WIDTHS = (40, 60, 80, 100, 120)
 
