@@ -190,9 +190,13 @@ class Cells:
         place = self.locate(int(np.argmax(bad)))
         message = f"`{name}` {what} at {place} of `{self.path}`; {count:,} such in all"
         if is_tail(bad.reshape(-1), self.stops):
+            others = hint.removeprefix("repair the file, or ")
+            if self.stops is not None and what in ("is NaN", "is null"):
+                test = word(f"{name}!={what.rsplit(maxsplit=1)[-1].lower()}")
+                others = f"pass `--mask-column {test}` if they are padding, or {others}"
             return UnfilledTail(
                 f"{message}, and no other behind them: a buffer that was saved before it was full looks like this",
-                hint=f"leave these rows out of the file, or {hint.removeprefix('repair the file, or ')}",
+                hint=f"leave these rows out of the file, or {others}",
             )
         return DataError(message, hint=hint)
 

@@ -24,15 +24,14 @@ def refuse_prompt_mask(file: RolloutFile, roles: Roles) -> None:
     if mask is None and "mask" not in roles.explicit and _PADDING_MASK in file.columns:
         raise UsageError(
             f"`{_PADDING_MASK}` of `{file.path}` marks the tokens that do not count, and a mask marks those that do",
-            hint="store its inverse and name it with `--mask-column`, or pass `--mask-column none` if every token "
-            "counts",
+            hint=f"pass `--mask-column {word(f'{_PADDING_MASK}=0')}`, or `--mask-column none` if every token counts",
         )
     if is_named or is_alone:
         raise UsageError(
             f"`{_PROMPT_MASK}` of `{file.path}` covers the prompt as well as the response, so it does not say "
             "which tokens are actions",
-            hint="name the mask of the response with `--mask-column`, or pass `--mask-column none` if every "
-            "token is one",
+            hint="name the mask of the response with `--mask-column`; pass `--mask-column "
+            f"{word(f'{_PROMPT_MASK}=1')}` if no row holds a prompt, or `--mask-column none` if every token is one",
         )
 
 

@@ -252,10 +252,19 @@ def open_stream(
     files = open_files(plan, settings, block_rows, RowOrder())
     for opened in files:
         check_memory(opened.file, opened.layout, settings, memory_bytes)
+        if opened.layout.kind.name in ("nested", "batch-major"):
+            _check_marks(opened, settings)
     stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
     stream.warnings.extend(_remarks(stream))
     stream.warnings.extend(_unused_columns(stream))
     return stream
+
+
+def _check_marks(opened: OpenFile, settings: Settings) -> None:
+    from gaecli.layouts.evidence.marked_cells import check_marks
+
+    with told(opened.file.path):
+        check_marks(opened.file, opened.layout, settings, opened.units)
 
 
 def layout_of(file: RolloutFile, settings: Settings, row_order: RowOrder | None = None) -> Layout:

@@ -75,14 +75,14 @@ class EndsUnrecognised(UsageError):
 def suggests_end(name: str) -> bool:
     """Whether a name speaks of the ends of episodes."""
     words = _words(name)
-    return _speaks_of_ends(name) or bool(words & _WEAK_END_WORDS and not words & _OTHER_WORDS)
+    return speaks_of_ends(name) or bool(words & _WEAK_END_WORDS and not words & _OTHER_WORDS)
 
 
 def is_something_else(name: str) -> bool:
     """Whether a name says that the column is no flag of ends."""
     if name.lower() in _OTHER_ALIASES or name.rpartition(".")[2].lower() in _OTHER_NAMES:
         return True
-    return bool(_words(name) & _OTHER_WORDS) and not _speaks_of_ends(name)
+    return bool(_words(name) & _OTHER_WORDS) and not speaks_of_ends(name)
 
 
 def holds_kinds(name: str) -> bool:
@@ -90,7 +90,8 @@ def holds_kinds(name: str) -> bool:
     return bool(_words(name) & _VALUE_WORDS)
 
 
-def _speaks_of_ends(name: str) -> bool:
+def speaks_of_ends(name: str) -> bool:
+    """Whether a name does, whatever else it says."""
     lowered = name.lower()
     return bool(_words(name) & _END_WORDS) or lowered in _SHORT_NAMES or bool(_END_STEM.search(lowered))
 
@@ -113,10 +114,13 @@ def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple
     assert reward is not None
     named = {*settings.columns.values(), *settings.stream_columns}
     known = {*_used(layout, roles), *named, *settings.output_columns}
+    all_count = settings.columns.get("mask") == "none"
     return tuple(
         info.name
         for info in _numbers(file, known)
-        if _fits(info, reward, layout) and file.may_hold_flags(info.name)
+        if _fits(info, reward, layout)
+        and file.may_hold_flags(info.name)
+        and not (all_count and not _words(info.name).isdisjoint(("mask", "masks")))
     )
 
 

@@ -233,18 +233,31 @@ def _goes_with_ends(flag: FlagEvidence, unseen: Unseen) -> bool:
 def _question(names: Sequence[str], unseen: Unseen) -> EndsUnrecognised:
     listed = ", ".join(f"`{name}`" for name in names)
     one = len(names) == 1
-    likely = min(names, key=lambda name: not suggests_end(name))
-    is_inverted = unseen.unused[likely].on.steps > unseen.counts.steps / 2
-    roles = INVERTED_ROLES if is_inverted else ("done", "terminated", "truncated")
-    flags = " or ".join(f"`{flag_of(role)} {word(likely)}`" for role in roles)
+    likely = min(names, key=lambda name: (not _may_be_flag(name, unseen), not suggests_end(name)))
+    uses = [_as_flag(likely, unseen)] if _may_be_flag(likely, unseen) else []
     mask = next((name for name in names if _may_be_mask(name, unseen)), None)
     if mask is not None:
-        flags += f", or `--mask-column {word(mask)}` if it says which steps count"
+        inverse = word(f"{mask}=0")
+        uses.append(
+            f"`--mask-column {word(mask)}` if it says which steps count, `--mask-column {inverse}` if its 0 does"
+        )
     return EndsUnrecognised(
         f"{_what_is_open(unseen)}: {listed} may, which {'holds' if one else 'hold'} 0 and 1 and no role uses",
-        hint=f"pass {flags}, whichever it is; or `{flag_of(answering(unseen))} none` if "
+        hint=f"pass {', or '.join(uses)}, whichever it is; or `{flag_of(answering(unseen))} none` if "
         f"{'it is' if one else 'they are'} something else",
     )
+
+
+def _as_flag(name: str, unseen: Unseen) -> str:
+    is_inverted = unseen.unused[name].on.steps > unseen.counts.steps / 2
+    roles = INVERTED_ROLES if is_inverted else ("done", "terminated", "truncated")
+    return " or ".join(f"`{flag_of(role)} {word(name)}`" for role in roles)
+
+
+def _may_be_flag(name: str, unseen: Unseen) -> bool:
+    """A row of lists is one trajectory, and ends once."""
+    is_list = unseen.layout.row_is == "trajectory"
+    return not is_list or _is_at_borders(unseen.unused[name], unseen.counts)
 
 
 def _what_is_open(unseen: Unseen) -> str:
@@ -253,6 +266,8 @@ def _what_is_open(unseen: Unseen) -> str:
     if unseen.are_known:
         return f"{told} says where trajectories are truncated, and nothing where they are over"
     question = "how" if unseen.has_ids else "where"
+    if not names and _lacks_mask(unseen) and any(_may_be_mask(name, unseen) for name in unseen.unused):
+        return f"nothing known in `{unseen.path}` says {question} a trajectory ends, or which steps count"
     if names:
         return f"{told} {_never(names, unseen)}, so that nothing says {question} a trajectory ends"
     return f"nothing known in `{unseen.path}` says {question} a trajectory ends"
@@ -265,13 +280,14 @@ def _never(names: Sequence[str], unseen: Unseen) -> str:
 
 
 def _may_be_mask(name: str, unseen: Unseen) -> bool:
-    """A list that is set inside of its row, where no mask is known."""
+    """Set inside of rows that are trajectories, where no mask is known."""
     return _lacks_mask(unseen) and not _is_at_borders(unseen.unused[name], unseen.counts)
 
 
 def _lacks_mask(unseen: Unseen) -> bool:
     has_mask = unseen.roles.get("mask") is not None or unseen.settings.columns.get("mask") == "none"
-    return unseen.layout.row_is == "trajectory" and not has_mask
+    is_row = unseen.layout.row_is == "trajectory" or unseen.layout.name == "batch-major"
+    return is_row and not has_mask
 
 
 def _told(name: str, unseen: Unseen) -> WarningNote:

@@ -1,0 +1,246 @@
+"""Columns beside the steps in which some cells say that there is no step: asked about where no mask is known.
+
+Labels of -100, tokens behind the end of a response, log-probabilities that are missing, 0 where a token is of the
+prompt or of a tool: whoever trains on tokens marks so what does not count, and writes no other mask. The first rows
+are looked at, as what is padded is so from the beginning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gaecli.array_types import BoolArray
+from gaecli.errors import UsageError
+from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
+from gaecli.formats.stored import own_columns
+from gaecli.layouts.base import Layout
+from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
+from gaecli.layouts.evidence.unused_flags import flags_in, speaks_of_ends
+from gaecli.names import RESULT_NAMES, words_of
+from gaecli.records import dataclass
+from gaecli.settings import Settings
+from gaecli.shell_words import word
+
+#: What libraries put where a token has no label (`ignore_index`), and where a log-probability is none (TRL's PPO).
+_NO_LABEL, _NO_LOG_PROB = -100, 1
+
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_TOKEN_WORDS = _listed(
+    "token tokens label labels target targets input inputs output outputs response responses completion completions "
+    "sequence sequences answer generated"
+)
+#: Of names that number tokens, or tell of what kind they are.
+_NO_TOKEN_WORDS = _listed(
+    "position positions segment type turn turns index idx len length lengths reward rewards"
+)
+_LOG_PROB = re.compile(r"(^|[_.])(log_?probs?|logps?)(_|$)")
+_MASK_WORDS = _listed("mask masks")
+#: `is_action`, `is_prompt`.
+_KINDS = _listed("action actions prompt response completion assistant generated model tool label pad padding")
+#: Whose 1 says that a token is no step.
+_INVERSE_WORDS = _listed(
+    "pad padding prompt special tool tools ignore ignored context observation obs input masked"
+)
+#: The language model among those that speak in a dialogue.
+_SPEAKERS = ("assistant", "gpt", "model")
+#: Ids of tokens are many, those of roles few, and numbers of actions in between.
+_FEWEST_TOKENS, _FEWEST_OTHERS = 8, 32
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """How steps are told by one column: the cells that are, or are not, of one value."""
+
+    column: str
+    operator: str
+    value: str
+    #: [steps] those that are none, and an end of the sentence that says so.
+    where: BoolArray
+    why: str
+
+    @property
+    def count(self) -> int:
+        return int(np.count_nonzero(self.where))
+
+    @property
+    def test(self) -> str:
+        return f"{self.column}{self.operator}{self.value}" if self.operator else self.column
+
+
+def check_marks(file: RolloutFile, layout: Layout, settings: Settings, units: Sequence[Unit]) -> None:
+    """`UsageError` where a column marks what is no step, and nothing is known or said of a mask."""
+    names = _candidates(file, layout, settings)
+    if not names:
+        return
+    like = layout.like_column or layout.roles.names["reward"]
+    rows = RowsOfSteps.of(file, like, names, units)
+    mark = None if rows is None else next(_marks(rows), None)
+    if mark is None or rows is None:
+        return
+    flag = f"pass `--mask-column {word(mark.test)}` if these are none"
+    if like == layout.roles.names["reward"] and mark.operator == "!=" and _has_rewards(rows, mark):
+        flag = (
+            f"some of them have a reward: where `{mark.value}` ends a response as well, write how many steps each "
+            "row has, and name that column with `--mask-column`"
+        )
+    raise UsageError(
+        f"`{mark.column}` of `{file.path}` {mark.why} {mark.count:,} of the first {rows.num_steps:,} steps, and "
+        "nothing says which of them count",
+        hint=f"{flag}, or pass `--mask-column none` if all are steps",
+    )
+
+
+def _has_rewards(rows: RowsOfSteps, mark: Mark) -> bool:
+    rewards = rows.like
+    return bool(((rewards != 0) & (rewards == rewards))[mark.where].any())
+
+
+def _candidates(file: RolloutFile, layout: Layout, settings: Settings) -> list[str]:
+    roles = layout.roles
+    is_told = "mask" in settings.columns or any(roles.get(role) for role in ("mask", "padding"))
+    if is_told or not layout.has_steps or not _has_rows_of_steps(layout):
+        return []
+    reward = file.find(layout.like_column or roles.names["reward"])
+    assert reward is not None
+    known = {*roles.names.values(), *settings.columns.values(), *settings.output_columns, *RESULT_NAMES}
+    known |= {*own_columns(file.provenance), *settings.stream_columns, *layout.roles.row_columns}
+    return [
+        name
+        for name, info in file.columns.items()
+        if name not in known and _is_beside(info, reward) and (info.kind == "int" or _may_mark(name, info))
+    ]
+
+
+def _has_rows_of_steps(layout: Layout) -> bool:
+    return layout.kind.name == "batch-major" or layout.kind.row_is == "trajectory"
+
+
+def _is_beside(info: ColumnInfo, reward: ColumnInfo) -> bool:
+    if info.unusable is not None or info.damage is not None or info.is_deep:
+        return False
+    is_list = reward.is_list
+    return info.is_list if is_list else info.shape == reward.shape and len(info.shape) == 2
+
+
+def _may_mark(name: str, info: ColumnInfo) -> bool:
+    if info.kind == "id":
+        return info.is_list
+    return info.kind in ("bool", "float") and (_is_mask(name) or _is_log_prob(name) or _is_of_tokens(name))
+
+
+def _marks(rows: RowsOfSteps) -> Iterator[Mark]:
+    """Those that say it surest before others."""
+    for find in (_label, _zero_or_one, _speaker, _log_prob, _missing_token, _padding):
+        for name, column in rows.columns.items():
+            mark = find(name, column, rows)
+            if mark is not None and 0 < mark.count < rows.num_steps:
+                yield mark
+
+
+def _label(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
+    """-100 beside numbers that are not negative; of what is called tokens, any other negative one."""
+    if column.values.dtype.kind not in "if":
+        return None
+    negative = np.unique(column.values[column.values < 0])
+    if len(negative) != 1 or not (negative[0] == _NO_LABEL or _is_of_tokens(name)):
+        return None
+    return _unlike(name, column.values == negative[0], f"{negative[0]:g}")
+
+
+def _zero_or_one(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
+    if not _is_mask(name) or (flags := flags_in(column)) is None:
+        return None
+    words = set(words_of(name))
+    if words & _INVERSE_WORDS:
+        return Mark(name, "=", "0", flags, "is 1 at")
+    return Mark(name, "", "", ~flags, "is 0 at")
+
+
+def _speaker(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
+    if column.values.dtype.kind != "U":
+        return None
+    there = set(np.unique(column.values).tolist())
+    speaker = next((text for text in _SPEAKERS if text in there), None)
+    if speaker is None:
+        return None
+    return Mark(name, "=", speaker, column.values != speaker, f"is another than `{speaker}` at")
+
+
+def _log_prob(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
+    """Missing, infinite, 1 where all others are negative, or 0 behind the last one of rows of equal length."""
+    values = column.values
+    if not _is_log_prob(name) or values.dtype.kind != "f":
+        return None
+    if (missing := _missing(column)).any():
+        return _unlike(name, missing, "null" if column.is_null is not None else "nan")
+    if np.isneginf(values).any():
+        return _unlike(name, np.isneginf(values), "-inf")
+    positive = values > 0
+    if positive.any():
+        return _unlike(name, positive, "1") if (values[positive] == _NO_LOG_PROB).all() else None
+    return _unlike(name, values == 0, "0") if _pads(values == 0, rows) else None
+
+
+def _missing_token(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
+    missing = _missing(column)
+    if not _is_of_tokens(name) or not missing.any():
+        return None
+    return _unlike(name, missing, "null" if column.is_null is not None else "nan")
+
+
+def _padding(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
+    """One id fills rows up to one length, and stands nowhere else."""
+    values = column.values
+    if values.dtype.kind not in "iu" or column.is_null is not None or not rows.are_equally_long:
+        return None
+    if len(np.unique(values)) < (_FEWEST_TOKENS if _is_of_tokens(name) else _FEWEST_OTHERS):
+        return None
+    by_row = values.reshape(len(rows.lengths), -1)
+    for edge, inner in ((by_row[:, -1], by_row[:, -2:-1]), (by_row[:, 0], by_row[:, 1:2])):
+        repeated = edge[(inner == edge[:, None]).any(axis=1)]
+        if len(repeated) and (repeated == repeated[0]).all() and _pads(values == repeated[0], rows):
+            return _unlike(name, values == repeated[0], str(repeated[0]))
+    return None
+
+
+def _pads(where: BoolArray, rows: RowsOfSteps) -> bool:
+    """These cells fill up rows of one length from their ends, some more than others, and are nowhere else."""
+    if not rows.are_equally_long or not where.any() or where.all():
+        return False
+    heads, tails = rows.runs_at_ends(where)
+    is_full = heads == rows.lengths
+    filled = np.where(is_full, heads, heads + tails)
+    is_varied = len(np.unique(filled)) > 1 and int(filled.max()) > 1
+    return is_varied and int(filled.sum()) == int(np.count_nonzero(where))
+
+
+def _unlike(name: str, where: BoolArray, value: str) -> Mark:
+    return Mark(name, "!=", value, where, f"is {value} at")
+
+
+def _missing(column: Column) -> BoolArray:
+    values = column.values
+    missing: BoolArray = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), np.bool_)
+    return missing if column.is_null is None else missing | column.is_null
+
+
+def _is_log_prob(name: str) -> bool:
+    return bool(_LOG_PROB.search(name.lower()))
+
+
+def _is_of_tokens(name: str) -> bool:
+    words = set(words_of(name))
+    return bool(words & _TOKEN_WORDS) and not words & _NO_TOKEN_WORDS
+
+
+def _is_mask(name: str) -> bool:
+    words = set(words_of(name))
+    is_kind = "is" in words and bool(words & _KINDS)
+    return (is_kind or bool(words & _MASK_WORDS)) and not speaks_of_ends(name)
