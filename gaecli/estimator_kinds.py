@@ -59,6 +59,8 @@ class EstimatorKind:
     has_streams: bool = False
     #: A step may be a unit of several rows.
     has_units: bool = False
+    #: It is defined with one V of each state: that of the next row is what a next value inside a trajectory says too.
+    has_one_value: bool = False
     #: Of `gamma` and `lam`, those that a column may hold for each step.
     by_column: tuple[str, ...] = ()
     #: Columns of numbers beside those of the roles, by the `Settings`, which stand above this table: blocks
@@ -203,6 +205,7 @@ _ROWS = (
         module="gaecli.estimators.td_lambda",
         has_units=True,
         has_streams=True,
+        has_one_value=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma", "lam"),
@@ -215,6 +218,7 @@ _ROWS = (
         module="gaecli.estimators.n_step",
         has_units=True,
         has_streams=True,
+        has_one_value=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma",),
@@ -236,6 +240,7 @@ _ROWS = (
         "vtrace",
         "V-trace: TD errors weighted by min(ρ, ρ̄), decayed by λ min(ρ, c̄): targets R = vs, and A for the policy",
         "Espeholt et al. 2018, sec. 4.1, https://arxiv.org/abs/1802.01561",
+        has_one_value=True,
         roles=("reward", "value"),
         ways=_RATIO,
         takes=CLIPS,
@@ -262,6 +267,7 @@ _ROWS = (
         "upgo",
         "upgoing policy update: the return goes on while the next step does at least as well as its V, and A = R - V",
         "Vinyals et al. 2019, https://doi.org/10.1038/s41586-019-1724-z",
+        has_one_value=True,
         roles=("reward", "value"),
         unused=(*_OF_GAE, "lam", "lam_alpha"),
         by_column=("gamma",),

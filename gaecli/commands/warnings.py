@@ -46,6 +46,7 @@ def reading_notes(totals: Totals, settings: Settings, file: str | None) -> list[
         *_bootstraps(totals.bootstrapped, totals.counts.episodes, settings, file),
         *_dropped(totals, file),
         *_of_streams(totals, file),
+        *_second_values(totals, settings, file),
     ]
 
 
@@ -56,6 +57,18 @@ def _of_streams(totals: Totals, file: str | None) -> list[WarningNote]:
         "name a column in `--stream` with `next=COLUMN` or `bootstrap=COLUMN`, or pass `--bootstrap current`"
     )
     return [counted("stream-bootstrap-zero", (totals.bare_ends,), file, hint=hint)]
+
+
+def _second_values(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
+    """Where a TD error enters another row than its own."""
+    is_one_step = (
+        0.0 in (settings.gamma, settings.lam if settings.uses("lam") else None) or settings.n_steps == 1
+    )
+    if not totals.second_values or is_one_step:
+        return []
+    numbers, names = (totals.second_values,), (settings.estimator,)
+    hint = "`--next-value-column none` goes by V of the next row, and leaves ends without a value"
+    return [counted("second-values", numbers, file, names=names, hint=hint)]
 
 
 def only_file(plan: StreamPlan) -> str | None:

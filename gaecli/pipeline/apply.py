@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants
 
 
+#: Two numbers so close, of the size of the values, are of one V.
+_SAME_VALUE = 0.02
+
+
 @dataclass(eq=False)
 class Totals:
     """What applying the blocks of a file adds up to; merged in the order of the blocks."""
@@ -44,6 +48,8 @@ class Totals:
     units_by_end: int = 0
     #: Ends of other streams of rewards than the first for which 0 was taken as V.
     bare_ends: int = 0
+    #: Next values inside trajectories that are not V of the next row, to an estimator that knows one V of each state.
+    second_values: int = 0
     local_groups: int = 0
     degenerate_groups: int = 0
     #: Trajectories that no reward function scored.
@@ -206,7 +212,25 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
         scored_as_zero=_num_ends(settled.scored_as_zero, settled),
     )
     _count_units(settled, totals)
+    if settled.kind.has_one_value and block.units is None:
+        totals.second_values = sum(
+            _num_second_values(one.prepared) for one in settled.streams.values() or [settled]
+        )
     return totals
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _num_second_values(prepared: Block) -> int:
+    """But for what one critic, asked twice in half precision, says of the same state."""
+    if prepared.next_values is None or prepared.num_steps < 2:
+        return 0
+    here, following = prepared.next_values[:-1].astype(np.float64), prepared.values[1:].astype(np.float64)
+    inside = ~(prepared.cuts | prepared.terminated)
+    if prepared.is_step is not None:
+        inside[:-1] &= prepared.is_step[:-1] & prepared.is_step[1:]
+    inside[prepared.lanes.stops - 1] = False
+    scale = np.maximum(np.abs(following), np.sqrt(np.square(following).mean()))
+    return int(np.count_nonzero(inside[:-1] & (np.abs(here - following) > _SAME_VALUE * scale)))
 
 
 def _num_ends(flags: BoolArray | None, settled: Settled) -> int:

@@ -149,6 +149,15 @@ def _stream_bootstrap_zero(count: int) -> str:
     return f"{ends} of the later streams {verb} no value after {them}: 0 was used for V of the state after {them}"
 
 
+def _second_values(count: int, estimator: str) -> str:
+    is_one = count == 1
+    values = f"{count:,} next {'value' if is_one else 'values'} inside trajectories {'is' if is_one else 'are'} not V"
+    return (
+        f"{values} of the next row, and `{estimator}` is defined with one V of each state: TD errors go by "
+        "the next values, and what they add up to by V of each row"
+    )
+
+
 def _single_units(count: int) -> str:
     which = "the only episode is" if count == 1 else f"each of {count:,} episodes is"
     return f"{which} one single unit, so that nothing is discounted or traced over turns"
@@ -172,6 +181,7 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "preset-truncation": _preset_truncation,
     "rewards-outside-units": _rewards_outside_units,
     "scored-as-zero": _scored_as_zero,
+    "second-values": _second_values,
     "single-units": _single_units,
     "stream-bootstrap-zero": _stream_bootstrap_zero,
     "unfilled-tail": _unfilled_tail,

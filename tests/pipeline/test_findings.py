@@ -69,3 +69,29 @@ def test_what_differs_in_words_stays_apart(tmp_path):
         "`gamma` in the file is 0.5, computed with 0.99",
         "`gamma` in the file is 0.6, computed with 0.99 (in 2 inputs)",
     ]
+
+
+OTHER_VALUES = {
+    "target network": (1.2, {"estimator": "td-lambda"}, 3),
+    "in half precision": (1.003, {"estimator": "td-lambda"}, 0),
+    "one step": (1.2, {"estimator": "n-step", "n_steps": 1}, 0),
+    "several steps": (1.2, {"estimator": "n-step", "n_steps": 2}, 3),
+    "no trace": (1.2, {"estimator": "td-lambda", "lam": 0.0}, 0),
+    "ratios": (1.2, {"estimator": "vtrace"}, 3),
+    "that is what GAE sums": (1.2, {}, 0),
+    "ends alone": (1.2, {"estimator": "mc"}, 0),
+    "in a stream": (1.2, {"estimator": "td-lambda", "stream": ["a=reward,value,next=next_value"]}, 3),
+}
+
+
+@pytest.mark.parametrize(("factor", "settings", "count"), OTHER_VALUES.values(), ids=OTHER_VALUES)
+def test_a_second_value_of_a_state_is_told_where_one_is_meant(tmp_path, factor, settings, count):
+    """Rows 0-2 and 3-5 are trajectories; the next value of row 1 is null, and those of ends are any."""
+    values = [1.0, 2.0, -4.0, 0.5, 1.0, -1.0]
+    following = [2.0 * factor, None, 9.0, 1.0 * factor, -1.0 * factor, 9.0]
+    columns = {"reward": [1.0] * 6, "value": values, "next_value": following, "ratio": [1.0] * 6}
+    ends = {"terminated": [0, 0, 1, 0, 0, 0], "truncated": [0, 0, 0, 0, 0, 1]}
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**columns, **ends}), path)
+    notes = gaecli.compute(path, dry_run=True, **settings).warnings
+    assert [note.count for note in notes if note.code == "second-values"] == [count] * (count > 0)
