@@ -5,7 +5,8 @@ told what to do by number: steps go there as plain values, and their results com
 its fork is there for the next step with the same number.
 
 A process with one thread can be forked safely, and no other can. A fork that is lost ends the run with an error, as
-nobody knows how far it was with what it had in hand. One whose parent is lost ends by itself.
+nobody knows how far it was with what it had in hand. One whose parent is lost ends by itself, with what it has in
+hand.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
@@ -104,10 +106,12 @@ class Forks:
                 here, there = Pipe()
                 # Held back until the fork is known here, and there has its own way with them.
                 held = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+                parent = os.getpid()
                 try:
                     pid = os.fork()
                     if not pid:
-                        _live(there, [here, *(fork.connection for fork in self._forks)], make, count, held)
+                        others = [here, *(fork.connection for fork in self._forks)]
+                        _live(there, others, partial(make, count), parent, held)
                     self._forks.append(_Fork(pid, here))
                 finally:
                     signal.pthread_sigmask(signal.SIG_SETMASK, held)
@@ -239,8 +243,8 @@ class Forks:
 def _live(
     connection: Connection,
     others: Iterable[Connection],
-    make: Callable[[int], ForkedRun],
-    count: int,
+    make: Callable[[], ForkedRun],
+    parent: int,
     held: Iterable[int],
 ) -> NoReturn:
     """All that a fork does. It shows nothing, and leaves what the other process has to put away.
@@ -257,8 +261,8 @@ def _live(
             for number in _OF_ALL:
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
-            run = make(count)
-            _serve(connection, run)
+            run = make()
+            _serve(connection, run, parent)
             code = 0
         except KeyboardInterrupt:
             code = _INTERRUPTED
@@ -276,7 +280,7 @@ def _live(
             os._exit(code)
 
 
-def _serve(connection: Connection, run: ForkedRun) -> None:
+def _serve(connection: Connection, run: ForkedRun, parent: int) -> None:
     step: Any = None
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # whoever asked is gone
         while (sent := connection.recv_bytes()) != _END:
@@ -287,7 +291,10 @@ def _serve(connection: Connection, run: ForkedRun) -> None:
             results: list[Any] = []
             error: Exception | None = None
             try:
-                results.extend(run.carry_out(step, request))
+                for result in run.carry_out(step, request):
+                    results.append(result)
+                    if os.getppid() != parent:
+                        raise KeyboardInterrupt  # nobody waits for the rest of the batch
             except Exception as raised:
                 error = _sendable(raised)
             with held_back():

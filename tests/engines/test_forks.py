@@ -109,6 +109,16 @@ def wrong(run: Counting, number: int) -> int:
     return number
 
 
+def without_parent_from_3_on(run: Counting, number: int) -> None:
+    assert run.left is not None
+    (run.left / f"did-{number}").touch()
+    if number == 3:
+        parent = os.getppid()
+        os.kill(parent, signal.SIGKILL)
+        while os.getppid() == parent:
+            time.sleep(0.001)
+
+
 def made(count: int, **options: Any) -> Forks:
     return Forks(count, lambda num_forks: Counting(**options), lambda report: None)
 
@@ -191,15 +201,19 @@ def test_forks_are_interrupted_and_waited_for(tmp_path: Path) -> None:
     assert alone(run) == 2
 
 
-def test_forks_whose_parent_is_gone_put_away_what_they_had_begun(tmp_path: Path) -> None:
+def test_forks_whose_parent_is_gone_begin_nothing_more_and_put_away_what_they_had_begun(
+    tmp_path: Path,
+) -> None:
     def run() -> Any:
-        work = made(2, left=tmp_path)
-        next(work.run(pid_of, range(10_000)))
-        os.kill(os.getpid(), signal.SIGKILL)
+        list(made(2, left=tmp_path).run(without_parent_from_3_on, range(10_000)))
 
     with pytest.raises(EOFError):  # all of them are gone, and none has answered
         alone(run)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["over"] * 2
+    done = {int(path.name.removeprefix("did-")) for path in tmp_path.glob("did-*")}
+    assert {number for number in done if number < forks.BATCH} == {0, 1, 2, 3}
+    told = [path.read_text() for path in tmp_path.iterdir() if not path.name.startswith("did-")]
+    assert len(told) == 2
+    assert set(told) <= {"interrupted", "over"}
 
 
 def test_a_process_with_another_thread_is_not_forked() -> None:
