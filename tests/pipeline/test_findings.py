@@ -90,7 +90,7 @@ def test_a_second_value_of_a_state_is_told_where_one_is_meant(tmp_path, factor, 
     values = [1.0, 2.0, -4.0, 0.5, 1.0, -1.0]
     following = [2.0 * factor, None, 9.0, 1.0 * factor, -1.0 * factor, 9.0]
     columns = {"reward": [1.0] * 6, "value": values, "next_value": following, "ratio": [1.0] * 6}
-    ends = {"terminated": [0, 0, 1, 0, 0, 0], "truncated": [0, 0, 0, 0, 0, 1]}
+    ends = {"terminated": [0, 0, 0, 0, 0, 1], "truncated": [0, 0, 1, 0, 0, 0]}
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({**columns, **ends}), path)
     notes = gaecli.compute(path, dry_run=True, **settings).warnings
