@@ -359,7 +359,9 @@ def explain(error: OSError, target: Path, state: str = "the file is as it was") 
             f"`{target}` would be larger than a file may be here; {state}",
             hint="see `ulimit -f`, or write elsewhere with `--output`",
         )
-    return FileError(f"`{target}` cannot be written: {error.strerror or error}; {state}")
+    file = next((above for above in target.parents if above.is_file()), None)
+    reason = error.strerror or error if file is None else f"`{file}` is a file and no folder"
+    return FileError(f"`{target}` cannot be written: {reason}; {state}")
 
 
 def _nearest_folder(target: Path) -> Path:

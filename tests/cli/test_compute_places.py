@@ -262,6 +262,14 @@ def test_a_directory_in_the_way_of_an_output(run_gae, tmp_path):
     assert "is not a regular file" in result.stderr
 
 
+def test_a_file_in_the_way_of_a_folder(tmp_path):
+    path, note = write(tmp_path / "r.parquet"), tmp_path / "note.txt"
+    note.write_text("kept")
+    with pytest.raises(gaecli.FileError, match=f"`{note}` is a file and no folder; the file is as it was"):
+        gaecli.compute(path, note / "deep" / "x.parquet")
+    assert note.read_text() == "kept"
+
+
 def test_a_name_as_long_as_names_may_be(run_gae, tmp_path):
     path = write(tmp_path / ("x" * 247 + ".parquet"))
     ok(run_gae("compute", path, "-q"))
