@@ -396,15 +396,23 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
             continue
         other = f"{'write it as booleans, or ' if is_flag else ''}name another column with `{flag_of(role)}`"
         if role in VALUE_FLAG_ROLES and info.kind == "id":
-            by_value = f"{flag_of(role)} {word(f'{name}=True')}"
+            value = _likely_text(file, role, name)
+            by_value = f"{flag_of(role)} {word(f'{name}={value}')}"
             what = "a step that counts" if role == "mask" else "an end"
-            other = f"pass `{by_value}` if `True` is what it says of {what}, {other}"
+            other = f"pass `{by_value}` if `{value}` is what it says of {what}, {other}"
         fields = _numbers_in(file, name) if role == "reward" else ()
         raise DataError(
             f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {reason}",
             hint=f"name a field of it: `{flag_of(role)} {fields[0]}`" if fields else other,
         )
     return checked
+
+
+def _likely_text(file: RolloutFile, role: str, name: str) -> str:
+    """What a column of texts may say of an end; the rarest of them is no step that counts."""
+    from gaecli.layouts.evidence.valued import likely_value
+
+    return (None if role == "mask" else likely_value(file, name, name)) or "True"
 
 
 def _numbers_in(file: RolloutFile, name: str) -> Sequence[str]:

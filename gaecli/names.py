@@ -1,4 +1,4 @@
-"""What writers call the columns of each role: the table is data.
+"""What writers call the columns of each role, and what other names say of ends: the tables are data.
 
 What is not in it has to be named by a flag, or is the business of a preset (`Preset.names`).
 """
@@ -213,3 +213,63 @@ def word_set(words: str) -> frozenset[str]:
 def words_of(name: str) -> list[str]:
     """The words of the last part of a path, in small letters: `info.episodeLength`, `info:env_id` of EnvPool."""
     return [found.lower() for found in _WORDS.findall(_PATH.split(name)[-1])]
+
+
+#: Words of names that speak of ends, whatever else the name says.
+_END_WORDS = word_set(
+    "done dones undone undones dead died death alive end ends ended ending eoe eos term terms terminal terminals "
+    "terminate terminated terminates termination terminations nonterminal nonterminals trunc truncate truncated "
+    "truncates truncation truncations timeout timeouts expired reset resets finish finished finishes over "
+    "absorbing boundary cutoff crash crashed"
+)
+#: Words that do so where no other word says what the column is about.
+_WEAK_END_WORDS = word_set("last final first start starts begin begins new continue continues mask masks")
+#: Abbreviations in use, as a whole name.
+_SHORT_NAMES = word_set("d dn ds dw nd tm tr fin stop")
+#: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
+_OTHER_WORDS = word_set(
+    "success successes succeeded successful solved correct intervention interventions intervened human expert "
+    "teleop teleoperated action actions act acts gripper attention prompt obs observation observations state "
+    "states reward rewards value values advantage advantages return returns logp logprob logprobs image images "
+    "camera label labels task subtask"
+)
+_SHORT_OTHERS = word_set("a u s o ob x")
+#: Roles whose names are not those of ends.
+_OTHER_ROLES = ("reward", "value", "next_value", "bootstrap_value", "episode", "env", "step", "mask")
+_OTHER_ALIASES = frozenset([*(name.lower() for role in _OTHER_ROLES for name in ALIASES[role]), *KEY_PARTS])
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SMALL_WORD = re.compile(r"[a-z]+")
+#: The same where words are run together.
+_END_STEM = re.compile(
+    r"done|(?<!de)termin|trunc|timed?_?out|(time|step)_?limit|limit_reached|steps?_reached|absorb|finish"
+)
+#: Words of columns of which one value may be an end.
+_VALUE_WORDS = word_set("reason status outcome event type kind")
+
+
+def suggests_end(name: str) -> bool:
+    """Whether a name speaks of the ends of episodes."""
+    words = words_in(name)
+    return speaks_of_ends(name) or bool(words & _WEAK_END_WORDS and not words & _OTHER_WORDS)
+
+
+def is_something_else(name: str) -> bool:
+    """Whether a name says that the column is no flag of ends."""
+    if name.lower() in _OTHER_ALIASES or name.rpartition(".")[2].lower() in _SHORT_OTHERS:
+        return True
+    return bool(words_in(name) & _OTHER_WORDS) and not speaks_of_ends(name)
+
+
+def holds_kinds(name: str) -> bool:
+    """Whether a name is that of a column of which one value may be an end: `step_type`, `status`."""
+    return bool(words_in(name) & _VALUE_WORDS)
+
+
+def speaks_of_ends(name: str) -> bool:
+    """Whether a name does, whatever else it says."""
+    lowered = name.lower()
+    return bool(words_in(name) & _END_WORDS) or lowered in _SHORT_NAMES or bool(_END_STEM.search(lowered))
+
+
+def words_in(name: str) -> set[str]:
+    return set(_SMALL_WORD.findall(_CAMEL.sub("_", name).lower()))

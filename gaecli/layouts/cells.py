@@ -13,6 +13,7 @@ from gaecli.columns import flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.evidence.tails import is_tail
+from gaecli.names import ALIASES
 from gaecli.records import dataclass
 from gaecli.shell_words import word
 
@@ -136,13 +137,15 @@ class Cells:
             if column.is_null is not None:
                 odd &= ~column.is_null
             if odd.any():
+                from gaecli.layouts.evidence.valued import likely_number
+
                 found = values.reshape(-1)[int(np.argmax(odd))]
                 hint = (
                     f"a mask is 0 or 1; `--mask-column {word(f'{name}!={_of_no_step(values):g}')}` takes cells of "
                     "any other value for steps"
                     if is_mask
-                    else "end-of-episode flags are 0 or 1; name another column with `--done-column`, or the value "
-                    f"that stands for an end: `--done-column {word(f'{name}={found:g}')}`"
+                    else f"end-of-episode flags are 0 or 1; name another column with `{_option_of(name)}`, or the "
+                    f"value that stands for an end: `{_option_of(name)} {word(f'{name}={likely_number(values):g}')}`"
                 )
                 raise self._error(name, f"is {found!s}, which is not a flag (0 or 1),", odd, hint=hint)
             values = values != 0
@@ -151,7 +154,7 @@ class Cells:
         if bad is not None and bad.any():
             if not self.drops:
                 value = word(f"{name}={'True' if column.values.dtype == np.bool_ else 1}")
-                flag, what = ("--mask-column", "step") if is_mask else ("--done-column", "end")
+                flag, what = ("--mask-column", "step") if is_mask else (_option_of(name), "end")
                 hint = f"{DROP_HINT}; `{flag} {value}` if what is missing is no {what}"
                 raise self._error(name, "is null or NaN", bad, hint=hint)
             return values & ~bad, bad
@@ -199,6 +202,14 @@ class Cells:
                 hint=f"leave these rows out of the file, or {others}",
             )
         return DataError(message, hint=hint)
+
+
+def _option_of(name: str) -> str:
+    """That of the role which a flag has by its name."""
+    names = {name.lower(), name.lower().rpartition(".")[2]}
+    return flag_of(
+        next((role for role in ("terminated", "truncated") if not names.isdisjoint(ALIASES[role])), "done")
+    )
 
 
 def level_of(column: Column) -> float | None:

@@ -6,7 +6,8 @@ from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
-from gaecli.layouts.evidence.unused_flags import holds_kinds, likely_ends, suggests_end
+from gaecli.layouts.evidence.unused_flags import likely_ends
+from gaecli.names import holds_kinds, suggests_end
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
@@ -48,31 +49,39 @@ def need_ends(
     """Steps without flags and keys could be one trajectory or a hundred. `layout`: what says that it is one."""
     if settings.layout == layout or tells_ends(roles):
         return
-    from gaecli.layouts.evidence.ids import is_named_id
-    from gaecli.layouts.evidence.valued import likely_value
-    from gaecli.layouts.runs import runs_of
     from gaecli.missing_columns import columns_there
 
-    runs = list(runs_of(file, roles.names["reward"]))
-    likely = likely_ends(file, roles)
-    ids = [name for name in file.columns if is_named_id(name, roles)]
-    kinds = [name for name, info in file.columns.items() if holds_kinds(name) and info.kind in ("int", "id")]
-    named = ""
-    if runs:
-        named = f"pass `--episode-column {word(runs[0])}` if it has an entry per trajectory, or "
-    elif likely:
-        named = f"pass `--done-column {word(likely[0])}` if it says so, or "
-    elif ids:
-        named = f"pass `--episode-column {word(ids[0])}` if it tells trajectories apart, or "
-    elif kinds and (value := likely_value(file, kinds[0], roles.names["reward"])) is not None:
-        flag = f"--done-column {word(f'{kinds[0]}={value}')}"
-        named = f"pass `{flag}` if `{value}` is what it says of a last step, or "
+    likely = f"{found}, or " if (found := _likely(file, roles, settings)) else ""
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {columns_there(file)}",
-        hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
+        hint=f"{likely}name a flag with `--done-column` or an id with `--episode-column`; "
         f"if the file is one single trajectory, pass `--layout {layout}`" + or_nested(reward),
     )
+
+
+def _likely(file: RolloutFile, roles: Roles, settings: Settings) -> str:
+    """What to pass if the likeliest column is what it seems to be: by its name, else by what it holds."""
+    from gaecli.layouts.evidence.first_rows import border_in_first_rows
+    from gaecli.layouts.evidence.ids import is_named_id
+    from gaecli.layouts.evidence.valued import likely_value
+    from gaecli.layouts.runs import runs_of
+
+    like = roles.names["reward"]
+    if runs := list(runs_of(file, like)):
+        return f"pass `--episode-column {word(runs[0])}` if it has an entry per trajectory"
+    flags = likely_ends(file, roles)
+    if flags and suggests_end(flags[0]):
+        return f"pass `--done-column {word(flags[0])}` if it says so"
+    if ids := [name for name in file.columns if is_named_id(name, roles)]:
+        return f"pass `--episode-column {word(ids[0])}` if it tells trajectories apart"
+    kinds = [name for name, info in file.columns.items() if holds_kinds(name) and info.kind in ("int", "id")]
+    if kinds and (value := likely_value(file, kinds[0], like)) is not None:
+        flag = f"--done-column {word(f'{kinds[0]}={value}')}"
+        return f"pass `{flag}` if `{value}` is what it says of a last step"
+    if (found := border_in_first_rows(file, roles, settings)) is not None:
+        return found
+    return f"pass `--done-column {word(flags[0])}` if it says so" if flags else ""
 
 
 def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:

@@ -49,6 +49,7 @@ from gaecli.layouts.steps import (
     stride_of,
     times_at_ends,
     true_order,
+    way_out,
 )
 from gaecli.rollouts import NO_LANES, Block, Labels
 from gaecli.settings import Settings
@@ -384,7 +385,14 @@ class LongLayout:
         if found is None:
             clock = None if steps or self._clock is None else columns[self._clock]
             return (None if clock is None else times_at_ends(clock, arrangement)), None
-        stride = stride_of(moved[found], same, found, self._path, cells.locate)
+        stride = stride_of(
+            moved[found],
+            same,
+            found,
+            self._path,
+            cells.locate,
+            lambda: way_out(found, steps[found], moved[found], same, self.roles),
+        )
         numbers = moved[found].numbers
         if not moved[found].counts:
             numbers = numbers.astype(np.float64)

@@ -218,17 +218,19 @@ def _is_unordered(steps: Array, flags: Flags, arrangement: Arrangement) -> bool:
     return bool(falls(steps, same).any()) and are_unique(steps, codes([Column(lanes)], len(steps)))
 
 
-def stride_of(steps: Steps, same: BoolArray, name: str, path: Path, locate: Locate) -> int | None:
+def stride_of(
+    steps: Steps, same: BoolArray, name: str, path: Path, locate: Locate, ways_out: Callable[[], str] = str
+) -> int | None:
     """The constant distance between neighbours of a trajectory; `DataError` on doubled or missing steps.
 
     It is 1 in most files, and the frame skip or the number of environments in some. None where nothing is
-    counted: then only the order is checked, and rows of one moment are fine.
+    counted: then only the order is checked, and rows of one moment are fine. `ways_out`: how a hint begins.
     """
     numbers = steps.numbers
     if not steps.counts:
         fallen = falls(numbers, same)
         if fallen.any():
-            _refuse(fallen, numbers, name, path, locate)
+            _refuse(fallen, numbers, name, path, locate, ways_out())
         return None
     distances = np.diff(numbers)
     seen = distances[same]
@@ -236,7 +238,7 @@ def stride_of(steps: Steps, same: BoolArray, name: str, path: Path, locate: Loca
         return None
     stride = int(seen.min())
     if stride <= 0:
-        _refuse(same & (distances <= 0), numbers, name, path, locate)
+        _refuse(same & (distances <= 0), numbers, name, path, locate, ways_out())
     odd = same & (distances != stride)
     if odd.any():
         step = int(np.argmax(odd))
@@ -259,18 +261,33 @@ def check_sortable(steps: Steps, keys: Array, name: str, path: Path) -> None:
         )
 
 
-def _refuse(doubled: BoolArray, steps: Array, name: str, path: Path, locate: Locate) -> None:
+def way_out(name: str, steps: Steps, moved: Steps, same: BoolArray, roles: Roles) -> str:
+    """For steps that begin anew at one number: in lanes where no id is, else as the rows stand in the file."""
+    from gaecli.layouts.evidence.counters import flag_in, use_of_counter
+
+    has_ids = roles.get("episode") is not None
+    numbers, follows = (steps.numbers, np.ones(len(same), np.bool_)) if has_ids else (moved.numbers, same)
+    flag = flag_in(name, numbers, follows)
+    if flag is None:
+        return ""
+    flags, number = flag
+    return f"{use_of_counter(name, (f'--episode-column none {flags}' if has_ids else flags, number))}; else "
+
+
+def _refuse(
+    doubled: BoolArray, steps: Array, name: str, path: Path, locate: Locate, way_out: str = ""
+) -> None:
     step = int(np.argmax(doubled))
     if steps[step] == steps[step + 1]:
         raise DataError(
             f"`{name}` is {steps[step]} twice in one trajectory, the second time at "
             f"{locate(step + 1)} of `{path}`; {int(doubled.sum()):,} such in all",
-            hint="rows are repeated, or several environments stand in one file: name what tells them apart "
+            hint=f"{way_out}rows are repeated, or several environments stand in one file: name what tells them apart "
             "with `--env-column` or `--episode-column`; or pass `--step-column none` if it does not count steps",
         )
     raise DataError(
         f"`{name}` falls from {steps[step]} to {steps[step + 1]} at {locate(step + 1)} of `{path}` without an "
         f"end of the episode before it; {int(doubled.sum()):,} such in all",
-        hint="name the end flag with `--done-column`, what tells trajectories apart with `--env-column` or "
+        hint=f"{way_out}name the end flag with `--done-column`, what tells trajectories apart with `--env-column` or "
         "`--episode-column`, or pass `--step-column none` if it does not count steps",
     )

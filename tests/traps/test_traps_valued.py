@@ -109,7 +109,7 @@ def test_a_value_is_found_in_any_type(tmp_path, cells, num_rows, monkeypatch):
     pq.write_table(pa.table(STEPS | {"done": cells}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match="a flag is true or false") as refused:
         gaecli.compute(tmp_path / "x.parquet")
-    assert "--done-column done=True" in refused.value.hint
+    assert "--done-column done=yes" in refused.value.hint
     gaecli.compute(tmp_path / "x.parquet", done_column="done=yes")
     wanted = plain_gae(STEPS["reward"], STEPS["value"], LAST)
     np.testing.assert_allclose(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Literal, cast
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from gaecli.rollouts import Block
 
 #: A counter may be off a constant distance by this share of it: seconds in float32.
 _JITTER = 1e-3
+#: Of neighbours, so many may be of different trajectories where no end is known that would speak for it.
+MOST_ALONE = 0.25
 #: Of a column that is none, they tell.
 _FIRST_ROWS = 1 << 10
 
@@ -58,6 +61,9 @@ class ColumnBreaks:
     #: The same as numbers, and whether they go up (1) or down (-1): of a counter.
     numbers: Sequence[FloatArray] | None
     direction: int
+    #: The numbers at which it begins anew within a trajectory, and of those before; the lowest and the highest.
+    begins: tuple[float, float] | None = None
+    stops: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +119,12 @@ def column_breaks(
         row = block.placement.row_of_step(int(np.argmax(inside)) + 1)
         return start + row if block.list_offsets is None else row_locator(start, block.list_offsets)(row)
 
+    begins = stops = None
+    if (
+        restarted is not None
+        and (inside := np.flatnonzero(restarted & neighbours.follow & ~neighbours.ended)).size
+    ):
+        begins, stops = (_span(cells[places]) for places in (inside + 1, inside))
     return ColumnBreaks(
         None if changed is None else neighbours.breaks(changed),
         None if restarted is None else neighbours.breaks(restarted),
@@ -124,7 +136,27 @@ def column_breaks(
         if restarted is None
         else [cells[at].astype(np.float64) for at in (lanes.starts, lanes.stops - 1)],
         direction,
+        begins,
+        stops,
     )
+
+
+def first_break(cells: Array, absent: BoolArray | None) -> Literal["changes", "restarts"] | None:
+    """Whether the cells of neighbouring rows are those of an id, or of a counter; None: of neither."""
+    follow = np.ones(max(len(cells) - 1, 0), np.bool_)
+    neighbours = Neighbours(follow, np.zeros_like(follow))
+    for reading, where in (
+        ("restarts", _restarts(cells, absent, neighbours)[0]),
+        ("changes", _changes(cells, absent, neighbours)),
+    ):
+        count = 0 if where is None else int(np.count_nonzero(where & follow))
+        if 0 < count <= MOST_ALONE * len(follow):
+            return cast('Literal["changes", "restarts"]', reading)
+    return None
+
+
+def _span(numbers: Array) -> tuple[float, float]:
+    return float(numbers.min()), float(numbers.max())
 
 
 def _changes(cells: Array, absent: BoolArray | None, neighbours: Neighbours) -> BoolArray | None:

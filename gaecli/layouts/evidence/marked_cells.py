@@ -18,8 +18,8 @@ from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
-from gaecli.layouts.evidence.unused_flags import flags_in, speaks_of_ends
-from gaecli.names import RESULT_NAMES, words_of
+from gaecli.layouts.evidence.unused_flags import flags_in
+from gaecli.names import RESULT_NAMES, speaks_of_ends, words_of
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.shell_words import word

@@ -7,7 +7,6 @@ Headers rule out most of the others before any row is read; what is left is read
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
@@ -18,41 +17,21 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
-from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS, word_set, words_of
+from gaecli.names import (
+    INVERTED_ROLES,
+    holds_kinds,
+    is_something_else,
+    suggests_end,
+    word_set,
+    words_in,
+    words_of,
+)
 from gaecli.settings import Settings
 
 #: Roles of columns that say where a trajectory ends.
 END_ROLES = ("done", "terminated", "truncated", *INVERTED_ROLES)
 
 
-#: Words of names that speak of ends, whatever else the name says.
-_END_WORDS = word_set(
-    "done dones undone undones dead died death alive end ends ended ending eoe eos term terms terminal terminals "
-    "terminate terminated terminates termination terminations nonterminal nonterminals trunc truncate truncated "
-    "truncates truncation truncations timeout timeouts expired reset resets finish finished finishes over "
-    "absorbing boundary cutoff crash crashed"
-)
-#: Words that do so where no other word says what the column is about.
-_WEAK_END_WORDS = word_set("last final first start starts begin begins new continue continues mask masks")
-#: Abbreviations in use, as a whole name.
-_SHORT_NAMES = word_set("d dn ds dw nd tm tr fin stop")
-#: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
-_OTHER_WORDS = word_set(
-    "success successes succeeded successful solved correct intervention interventions intervened human expert "
-    "teleop teleoperated action actions act acts gripper attention prompt obs observation observations state "
-    "states reward rewards value values advantage advantages return returns logp logprob logprobs image images "
-    "camera label labels task subtask"
-)
-_OTHER_NAMES = word_set("a u s o ob x")
-#: Roles whose names are not those of ends.
-_OTHER_ROLES = ("reward", "value", "next_value", "bootstrap_value", "episode", "env", "step", "mask")
-_OTHER_ALIASES = frozenset([*(name.lower() for role in _OTHER_ROLES for name in ALIASES[role]), *KEY_PARTS])
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_WORD = re.compile(r"[a-z]+")
-#: The same where words are run together.
-_END_STEM = re.compile(
-    r"done|(?<!de)termin|trunc|timed?_?out|(time|step)_?limit|limit_reached|steps?_reached|absorb|finish"
-)
 #: Of a column of fractions the name has to say that it measures how far an episode is.
 _PROGRESS_WORDS = word_set(
     "time timestamp timestamps clock elapsed progress phase remaining left step steps timestep timesteps frame "
@@ -62,42 +41,12 @@ _PROGRESS_WORDS = word_set(
 _TIME_WORDS = word_set(
     "time timestamp timestamps elapsed step steps timestep timesteps frame frames tick ticks t"
 )
-#: Words of columns of which one value may be an end.
-_VALUE_WORDS = word_set("reason status outcome event type kind")
 #: Rows of the first look at a column.
 _PEEK_ROWS = 256
 
 
 class EndsUnrecognised(UsageError):
     """Nothing known says where trajectories end, and there are columns that may."""
-
-
-def suggests_end(name: str) -> bool:
-    """Whether a name speaks of the ends of episodes."""
-    words = _words(name)
-    return speaks_of_ends(name) or bool(words & _WEAK_END_WORDS and not words & _OTHER_WORDS)
-
-
-def is_something_else(name: str) -> bool:
-    """Whether a name says that the column is no flag of ends."""
-    if name.lower() in _OTHER_ALIASES or name.rpartition(".")[2].lower() in _OTHER_NAMES:
-        return True
-    return bool(_words(name) & _OTHER_WORDS) and not speaks_of_ends(name)
-
-
-def holds_kinds(name: str) -> bool:
-    """Whether a name is that of a column of which one value may be an end: `step_type`, `status`."""
-    return bool(_words(name) & _VALUE_WORDS)
-
-
-def speaks_of_ends(name: str) -> bool:
-    """Whether a name does, whatever else it says."""
-    lowered = name.lower()
-    return bool(_words(name) & _END_WORDS) or lowered in _SHORT_NAMES or bool(_END_STEM.search(lowered))
-
-
-def _words(name: str) -> set[str]:
-    return set(_WORD.findall(_CAMEL.sub("_", name).lower()))
 
 
 def is_answered(settings: Settings) -> bool:
@@ -120,7 +69,7 @@ def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple
         for info in _numbers(file, known)
         if _fits(info, reward, layout)
         and file.may_hold_flags(info.name)
-        and not (all_count and not _words(info.name).isdisjoint(("mask", "masks")))
+        and not (all_count and not words_in(info.name).isdisjoint(("mask", "masks")))
     )
 
 
@@ -202,12 +151,12 @@ def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> t
         if name not in known
         and not is_something_else(name)
         and info.is_list == in_lists
-        and _may_break(info)
+        and may_break(info)
         and info.shape == reward.shape
     )
 
 
-def _may_break(info: ColumnInfo) -> bool:
+def may_break(info: ColumnInfo) -> bool:
     if info.is_deep or info.unusable is not None or info.damage is not None:
         return False
     if info.is_list:

@@ -9,7 +9,7 @@ import numpy as np
 from gaecli.array_types import Array, BoolArray
 from gaecli.errors import GaeError
 from gaecli.formats.base import Column, RolloutFile
-from gaecli.layouts.evidence.unused_flags import suggests_end
+from gaecli.names import suggests_end
 
 #: A column of more values tells of something else than ends.
 _MOST_VALUES = 8
@@ -17,7 +17,9 @@ _MOST_VALUES = 8
 _MOST_LETTERS = 40
 _FIRST_ROWS = 1 << 10
 #: `LAST` of dm_env, and flags in words.
-_WORDS_OF_ENDS = frozenset(("last", "true", "yes", "y"))
+_WORDS_OF_ENDS = frozenset(("last", "true", "yes", "y", "t"))
+#: Of texts alone: among numbers 1 may be any kind of step.
+_TEXTS_OF_ONE = frozenset(("1", "1.0"))
 
 
 def value_cells(column: Column) -> Mapping[str, BoolArray] | None:
@@ -44,10 +46,26 @@ def likely_value(file: RolloutFile, name: str, like: str) -> str | None:
     except (GaeError, StopIteration, IndexError):
         return None
     cells = value_cells(columns[name])
-    if not cells or len(cells) < 2:
+    is_null = columns[name].is_null
+    if not cells or len(cells) + (is_null is not None and bool(is_null.any())) < 2:
         return None
+    is_text = columns[name].categories is not None
     # Of those that are equally rare the later one: 2 of dm_env's step types.
-    return min(reversed(list(cells)), key=lambda label: (_rank(label), int(np.count_nonzero(cells[label]))))
+    return min(
+        reversed(list(cells)),
+        key=lambda label: (
+            0 if is_text and label in _TEXTS_OF_ONE else _rank(label),
+            int(np.count_nonzero(cells[label])),
+        ),
+    )
+
+
+def likely_number(values: Array) -> float:
+    """Of numbers that are not all 0 and 1, the one that may be an end: 1 beside what is less, or the rarest."""
+    distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    if 1 in distinct and distinct[-1] == 1:
+        return 1.0
+    return float(distinct[::-1][np.argmin(counts[::-1])])
 
 
 def says_last(label: str) -> bool:

@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from gaecli.layouts.evidence.breaks import Breaks, ColumnBreaks
+from gaecli.layouts.evidence.breaks import MOST_ALONE, Breaks, ColumnBreaks
+from gaecli.layouts.evidence.counters import flag_of_counter, use_of_counter
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
@@ -22,9 +23,8 @@ from gaecli.summary import WarningNote
 Reading = Literal["restarts", "changes"]
 _Across = Callable[[Sequence[ColumnBreaks], "_Stream"], list[int] | None]
 
-#: Of neighbours, so many may be of different trajectories: else nearly every row is one of its own. Where no end is
-#: known that would speak for it, fewer.
-_MOST_BREAKS, _MOST_ALONE = 0.5, 0.25
+#: Of neighbours, so many may be of different trajectories: else nearly every row is one of its own.
+_MOST_BREAKS = 0.5
 #: So many known ends with a break beside each of them, and on none, are no chance.
 _FEWEST_SHIFTED = 2
 
@@ -79,7 +79,7 @@ def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> Warni
             continue
         breaks = reduce(add, parts, Breaks())
         breaks = replace(breaks, inside=breaks.inside + len(broken))
-        most = _MOST_BREAKS if stream.num_ends else _MOST_ALONE
+        most = _MOST_BREAKS if stream.num_ends else MOST_ALONE
         if breaks.at_ends + breaks.inside > most * stream.num_pairs:
             continue
         places = [
@@ -90,7 +90,8 @@ def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> Warni
         where = min([*places, *map(stream.row_of, broken)], default=(0, 0))
         place = f"row {where[1]} of `{stream.paths[where[0]]}`"
         if breaks.inside and breaks.at_ends == stream.num_ends:
-            return _knows_more(name, reading, breaks, stream, place)
+            flag = _flag(name, blocks, stream, broken) if reading == "restarts" else None
+            return _knows_more(name, reading, breaks, stream, place, flag)
         if min(stream.num_ends, breaks.inside) >= _FEWEST_SHIFTED and not breaks.at_ends:
             if stream.num_ends == breaks.before_ends:
                 return _is_beside(name, reading, breaks, stream, place, "before")
@@ -131,10 +132,28 @@ def _changes_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> list[int
     return [following for lane, following in stream.borders if lasts[lane] != firsts[following]]
 
 
-def _knows_more(name: str, reading: Reading, breaks: Breaks, stream: _Stream, place: str) -> WarningNote:
+def _flag(
+    name: str, blocks: Sequence[ColumnBreaks], stream: _Stream, broken: Sequence[int]
+) -> tuple[str, float] | None:
+    """The flags for a counter that begins at one number, or stops at one, and that number."""
+    lanes = {following: lane for lane, following in stream.borders}
+    firsts, lasts = (
+        np.concatenate(
+            [block.numbers[side] for block in blocks if block.numbers is not None] or [np.zeros(0)]
+        )
+        for side in (0, 1)
+    )
+    begins = [number for block in blocks for number in block.begins or ()] + [firsts[at] for at in broken]
+    stops = [number for block in blocks for number in block.stops or ()] + [lasts[lanes[at]] for at in broken]
+    return flag_of_counter(name, begins, stops)
+
+
+def _knows_more(
+    name: str, reading: Reading, breaks: Breaks, stream: _Stream, place: str, flag: tuple[str, float] | None
+) -> WarningNote:
     known = f", as at all {stream.num_ends:,} ends that are known" if stream.num_ends else ""
     where = f"{breaks.inside:,} times within what is taken for one trajectory{known}; the first at {place}"
-    return _note(name, reading, breaks, stream, where, repair=_use(name, reading))
+    return _note(name, reading, breaks, stream, where, repair=_use(name, reading, flag))
 
 
 def _is_beside(
@@ -164,9 +183,11 @@ def _note(
     )
 
 
-def _use(name: str, reading: Reading) -> str:
+def _use(name: str, reading: Reading, flag: tuple[str, float] | None) -> str:
     if reading == "changes":
         return f"pass `--episode-column {word(name)}` if it tells trajectories apart"
+    if flag is not None:
+        return use_of_counter(name, flag)
     return (
         "if a trajectory ends there, name what says so with `--done-column`, `--terminated-column`, "
         "`--truncated-column` or `--episode-column`"

@@ -15,9 +15,9 @@ from gaecli.array_types import BoolArray
 from gaecli.columns import Roles, flag_of
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
-from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
+from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised
 from gaecli.layouts.flag_columns import FlagColumns
-from gaecli.names import INVERTED_ROLES
+from gaecli.names import INVERTED_ROLES, suggests_end
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted

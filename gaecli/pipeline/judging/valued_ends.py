@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gaecli.columns import flag_of
 from gaecli.layouts.evidence.flags import FlagEvidence
-from gaecli.layouts.evidence.unused_flags import holds_kinds, is_answered, suggests_end
+from gaecli.layouts.evidence.unused_flags import is_answered
 from gaecli.layouts.evidence.valued import says_last
-from gaecli.names import words_of
+from gaecli.names import holds_kinds, suggests_end, words_of
 from gaecli.pipeline.judging.unseen_ends import FEW, MOST, RUNS, Unseen, answering, says_nothing_new
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
