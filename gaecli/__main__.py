@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 #: New containers after which Python looks for garbage that refers to itself, 700 as it comes. Next to nothing of ours
-#: does. A start makes eighty thousand that stay, with `import torch` three hundred thousand: to look through them took
+#: does. A start makes eighty thousand that stay, with `import torch` three hundred thousand: to look through them was
 #: a twentieth of the one and a tenth of the other.
 _CONTAINERS = 500_000
 
