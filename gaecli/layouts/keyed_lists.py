@@ -25,6 +25,7 @@ from gaecli.layouts.list_items import on_last_items, repeated
 from gaecli.layouts.long import LongLayout
 from gaecli.layouts.longer import is_one_longer, of_steps
 from gaecli.layouts.nested import NestedLayout
+from gaecli.layouts.packed_lists import sequence_ids
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.steps import Steps
 from gaecli.rollouts import Block
@@ -113,7 +114,10 @@ class KeyedListsLayout(NestedLayout):
             if name in (_ROW, _BEYOND) or name in items:
                 continue
             column = columns[name]
-            if name in self._flags.names:
+            ids = None if name != self.roles.get("episode") else sequence_ids(column, name, offsets, start)
+            if ids is not None:
+                items[name] = ids
+            elif name in self._flags.names:
                 items[name] = self._flag_items(columns, name, offsets, start)
             elif name in per_row and column.offsets is None:
                 items[name] = on_last_items(column, offsets, fill=0, else_null=True)

@@ -253,18 +253,18 @@ def open_stream(
     for opened in files:
         check_memory(opened.file, opened.layout, settings, memory_bytes)
         if opened.layout.kind.name in ("nested", "batch-major"):
-            _check_marks(opened, settings)
+            _check_rows_of_steps(opened, settings)
     stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
     stream.warnings.extend(_remarks(stream))
     stream.warnings.extend(_unused_columns(stream))
     return stream
 
 
-def _check_marks(opened: OpenFile, settings: Settings) -> None:
-    from gaecli.layouts.evidence.marked_cells import check_marks
+def _check_rows_of_steps(opened: OpenFile, settings: Settings) -> None:
+    from gaecli.layouts.evidence.marked_cells import check_rows_of_steps
 
     with told(opened.file.path):
-        check_marks(opened.file, opened.layout, settings, opened.units)
+        check_rows_of_steps(opened.file, opened.layout, settings, opened.units)
 
 
 def layout_of(file: RolloutFile, settings: Settings, row_order: RowOrder | None = None) -> Layout:

@@ -17,6 +17,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
+from gaecli.layouts.evidence.packed_rows import check_packed, is_open, may_pack
 from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
 from gaecli.layouts.evidence.unused_flags import flags_in
 from gaecli.names import RESULT_NAMES, speaks_of_ends, words_of
@@ -74,23 +75,38 @@ class Mark:
         return f"{self.column}{self.operator}{self.value}" if self.operator else self.column
 
 
-def check_marks(file: RolloutFile, layout: Layout, settings: Settings, units: Sequence[Unit]) -> None:
-    """`UsageError` where a column marks what is no step, and nothing is known or said of a mask."""
-    names = _candidates(file, layout, settings)
+def check_rows_of_steps(file: RolloutFile, layout: Layout, settings: Settings, units: Sequence[Unit]) -> None:
+    """`UsageError` where columns beside the steps say that some are none, or are of another trajectory."""
+    if not layout.has_steps or not _has_rows_of_steps(layout):
+        return
+    may_hold_marks, may_be_packed = not _is_told(layout, settings), is_open(layout, settings)
+    names = [
+        info.name
+        for info in _beside(file, layout, settings)
+        if (may_hold_marks and (info.kind == "int" or _may_mark(info.name, info)))
+        or (may_be_packed and (info.kind == "int" or may_pack(info.name)))
+    ]
     if not names:
         return
     like = layout.like_column or layout.roles.names["reward"]
     rows = RowsOfSteps.of(file, like, names, units)
-    mark = None if rows is None else next(_marks(rows), None)
-    if mark is None or rows is None:
+    if rows is None or rows.num_steps == 0:
         return
+    if may_be_packed:
+        check_packed(file, rows)
+    mark = next(_marks(rows), None) if may_hold_marks else None
+    if mark is not None:
+        raise _question(mark, file, rows, has_own_rewards=like == layout.roles.names["reward"])
+
+
+def _question(mark: Mark, file: RolloutFile, rows: RowsOfSteps, *, has_own_rewards: bool) -> UsageError:
     flag = f"pass `--mask-column {word(mark.test)}` if these are none"
-    if like == layout.roles.names["reward"] and mark.operator == "!=" and _has_rewards(rows, mark):
+    if has_own_rewards and mark.operator == "!=" and _has_rewards(rows, mark):
         flag = (
             f"some of them have a reward: where `{mark.value}` ends a response as well, write how many steps each "
             "row has, and name that column with `--mask-column`"
         )
-    raise UsageError(
+    return UsageError(
         f"`{mark.column}` of `{file.path}` {mark.why} {mark.count:,} of the first {rows.num_steps:,} steps, and "
         "nothing says which of them count",
         hint=f"{flag}, or pass `--mask-column none` if all are steps",
@@ -102,20 +118,20 @@ def _has_rewards(rows: RowsOfSteps, mark: Mark) -> bool:
     return bool(((rewards != 0) & (rewards == rewards))[mark.where].any())
 
 
-def _candidates(file: RolloutFile, layout: Layout, settings: Settings) -> list[str]:
+def _is_told(layout: Layout, settings: Settings) -> bool:
+    return "mask" in settings.columns or any(layout.roles.get(role) for role in ("mask", "padding"))
+
+
+def _beside(file: RolloutFile, layout: Layout, settings: Settings) -> Iterator[ColumnInfo]:
+    """Columns that nothing uses, with a cell per step."""
     roles = layout.roles
-    is_told = "mask" in settings.columns or any(roles.get(role) for role in ("mask", "padding"))
-    if is_told or not layout.has_steps or not _has_rows_of_steps(layout):
-        return []
     reward = file.find(layout.like_column or roles.names["reward"])
     assert reward is not None
     known = {*roles.names.values(), *settings.columns.values(), *settings.output_columns, *RESULT_NAMES}
-    known |= {*own_columns(file.provenance), *settings.stream_columns, *layout.roles.row_columns}
-    return [
-        name
-        for name, info in file.columns.items()
-        if name not in known and _is_beside(info, reward) and (info.kind == "int" or _may_mark(name, info))
-    ]
+    known |= {*own_columns(file.provenance), *settings.stream_columns, *roles.row_columns}
+    for name, info in file.columns.items():
+        if name not in known and _is_beside(info, reward):
+            yield info
 
 
 def _has_rows_of_steps(layout: Layout) -> bool:

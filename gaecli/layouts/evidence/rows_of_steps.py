@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -27,12 +28,14 @@ class RowsOfSteps:
     like: Array
     #: Others with a cell per step, in this order.
     columns: Mapping[str, Column]
+    #: Lists of other lengths.
+    others: Mapping[str, Column]
 
     @classmethod
     def of(
         cls, file: RolloutFile, like: str, names: Sequence[str], units: Sequence[Unit]
     ) -> RowsOfSteps | None:
-        """Of the columns that have as many cells in each of these rows as `like`; None where nothing can be read."""
+        """None where nothing can be read."""
         blocks: list[dict[str, Column]] = []
         num_steps = num_rows = 0
         try:
@@ -50,15 +53,17 @@ class RowsOfSteps:
     @classmethod
     def _joined(cls, blocks: Sequence[Mapping[str, Column]], like: str, names: Sequence[str]) -> RowsOfSteps:
         lengths = np.concatenate([np.diff(_offsets(columns[like])) for columns in blocks])
-        found = {}
+        found, others = {}, {}
         for name in names:
             parts = [columns[name] for columns in blocks]
-            if all(part.values.ndim == 2 or part.offsets is not None for part in parts) and np.array_equal(
-                np.concatenate([np.diff(_offsets(part)) for part in parts]), lengths
-            ):
+            if not all(part.values.ndim == 2 or part.offsets is not None for part in parts):
+                continue
+            own_lengths = np.concatenate([np.diff(_offsets(part)) for part in parts])
+            if np.array_equal(own_lengths, lengths):
                 found[name] = _flat(parts)
-        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-        return cls(offsets, _flat([columns[like] for columns in blocks]).values, found)
+            else:
+                others[name] = replace(_flat(parts), offsets=_summed(own_lengths))
+        return cls(_summed(lengths), _flat([columns[like] for columns in blocks]).values, found, others)
 
     @property
     def num_steps(self) -> int:
@@ -79,6 +84,10 @@ class RowsOfSteps:
         heads = np.where(rows.all(axis=1), rows.shape[1], np.argmin(rows, axis=1))
         tails = np.where(rows.all(axis=1), rows.shape[1], np.argmin(rows[:, ::-1], axis=1))
         return heads.astype(np.int64), tails.astype(np.int64)
+
+
+def _summed(lengths: IndexArray) -> IndexArray:
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
 
 
 def _offsets(column: Column) -> IndexArray:
