@@ -264,10 +264,20 @@ class RolloutFile(Protocol):
 
 @runtime_checkable
 class HoldsShortArrays(Protocol):
-    """A file whose arrays may be of several lengths."""
+    """A file that may hold arrays of several lengths, or say numbers beside its columns."""
+
+    @property
+    def may_hold_short_arrays(self) -> bool: ...
 
     def short_arrays(self, num_rows: int) -> Mapping[str, Array]:
-        """Whole numbers along one axis: of arrays that have two entries or more and fewer than `num_rows` and one."""
+        """Whole numbers along one axis: of arrays that have two entries or more and fewer than `num_rows` and one.
+
+        Or of what is told in attributes, in metadata or in JSON, of any number of entries.
+        """
+
+
+def holds_short_arrays(file: object) -> bool:
+    return isinstance(file, HoldsShortArrays) and file.may_hold_short_arrays
 
 
 class ListedColumns:

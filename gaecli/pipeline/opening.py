@@ -16,7 +16,7 @@ from gaecli.columns import Roles, Unused, flag_of, resolve
 from gaecli.datasets.base import DataSet
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import units_are_of_next_steps
-from gaecli.formats.base import Column, HoldsShortArrays, RolloutFile, Unit, damaged
+from gaecli.formats.base import Column, RolloutFile, Unit, damaged, holds_short_arrays
 from gaecli.formats.registry import open_file
 from gaecli.formats.wrapped import innermost
 from gaecli.layout_kinds import LayoutKind
@@ -299,7 +299,7 @@ def open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order:
 def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: RowOrder) -> OpenFile:
     with told(file.path):
         file, layout = _read_as(file, settings, row_order)
-        if layout.kind.name == "long" and isinstance(innermost(file), HoldsShortArrays):
+        if layout.kind.name == "long" and holds_short_arrays(innermost(file)):
             from gaecli.layouts.runs import with_runs
 
             file = with_runs(file, layout)

@@ -26,7 +26,7 @@ from gaecli.datasets.registry import (
 from gaecli.datasets.shards import group_shards
 from gaecli.datasets.tables import LakeTable
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
-from gaecli.formats.base import HoldsShortArrays, RolloutFile
+from gaecli.formats.base import RolloutFile, holds_short_arrays
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 from gaecli.formats.wrapped import innermost
 from gaecli.layouts.singles import as_scalars
@@ -139,7 +139,7 @@ def completed(file: RolloutFile, opener: DataSet | None, settings: Settings) -> 
 
         flags = value_flags(file, settings)
         file = WithValueFlags(file, flags) if flags else file
-    if "episode" in settings.columns and isinstance(innermost(file), HoldsShortArrays):
+    if "episode" in settings.columns and holds_short_arrays(innermost(file)):
         from gaecli.layouts.runs import with_named_runs
 
         file = with_named_runs(file, settings)

@@ -38,7 +38,7 @@ from gaecli.formats.hdf5.objects import (
     told_of,
 )
 from gaecli.formats.hdf5.rings import Ring, ring_of
-from gaecli.formats.hdf5.texts import coded
+from gaecli.formats.hdf5.texts import coded, is_text
 
 #: Where arrays stand: at the top, or where Tianshou keeps those of a buffer, or as in the zarr of diffusion policies.
 _CONTAINERS = ("_meta", "", "data")
@@ -129,16 +129,40 @@ class FlatHdf5Input(Hdf5File):
         with reading(self.path) as file:
             return self._column(member(file, self.container), name, 0, self.num_rows)
 
+    may_hold_short_arrays = True
+
     def short_arrays(self, num_rows: int) -> Mapping[str, Array]:
-        """By their paths in the file: they may stand beside the group of the others, as `meta/episode_ends` does."""
+        """By their paths in the file: they may stand beside the group of the others, as `meta/episode_ends` does.
+
+        Attributes by their names, behind the path of what they are of.
+        """
+        from gaecli.formats.told_entries import entries_in, entries_of
+
+        found: dict[str, Array | None] = {}
         with reading(self.path) as file:
-            return {
-                name: np.asarray(item[()])
-                for name, item in items(file)
-                if is_dataset(item) and item.dtype.kind in "iu" and len(item.shape or ()) == 1
-                if 2 <= item.shape[0] <= num_rows + 1 and item.shape[0] not in (num_rows, self.ring.capacity)
-                if not lies_elsewhere(item)
-            }
+            for name, item in (("", file), *items(file)):
+                for told, value in item.attrs.items():
+                    path = f"{name}/{told}".strip("/")
+                    if isinstance(value, str):
+                        found.update(entries_in(path, value))
+                    else:
+                        found[path] = entries_of(value)
+                if is_dataset(item) and self._is_short(item, num_rows):
+                    found[name] = entries_of(item[()])
+                elif is_dataset(item) and item.shape == () and is_text(item.dtype):
+                    found.update(entries_in(name, item.asstr()[()]))
+        taken = {name for name in found if name in self.columns}
+        return {name: entries for name, entries in found.items() if entries is not None and name not in taken}
+
+    def _is_short(self, item: Any, num_rows: int) -> bool:
+        shape = item.shape or (0,)
+        return (
+            item.dtype.kind in "iu"
+            and shape[1:] in ((), (2,))
+            and 2 <= shape[0] <= num_rows + 1
+            and shape[0] not in (num_rows, self.ring.capacity)
+            and not lies_elsewhere(item)
+        )
 
     def writer(self, temporary: Path, plan: WritePlan) -> FlatHdf5Output:
         return FlatHdf5Output(self, temporary, plan)

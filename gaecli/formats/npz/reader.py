@@ -8,6 +8,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -162,13 +163,22 @@ class NpzInput(ListedColumns):
             return self._column(name, reader.read((*rows_first(info.shape), 1)[0]).reshape(info.shape))
         raise AssertionError
 
+    may_hold_short_arrays = True
+
     def short_arrays(self, num_rows: int) -> Mapping[str, Array]:
-        return {
-            name: self.read_whole(name).values
-            for name, info in self.columns.items()
-            if info.kind == "int" and info.unusable is None and len(info.shape) == 1
-            if 2 <= info.shape[0] <= num_rows + 1 and info.shape[0] != num_rows
-        }
+        from gaecli.formats.told_entries import entries_in, entries_of
+
+        found: dict[str, Array | None] = {}
+        for name, info in self.columns.items():
+            if info.unusable is not None:
+                continue
+            if info.kind == "int" and len(info.shape) in (1, 2) and info.shape[1:] in ((), (2,)):
+                if 2 <= info.shape[0] <= num_rows + 1 and info.shape[0] != num_rows:
+                    found[name] = entries_of(self.read_whole(name).values)
+            elif info.kind == "id" and info.shape == ():
+                column = self.read_whole(name)
+                found.update(entries_in(name, str(replace(column, values=column.values.reshape(1)).label(0))))
+        return {name: entries for name, entries in found.items() if entries is not None}
 
     def _usable(self, name: str) -> ColumnInfo:
         info = self.columns[name]

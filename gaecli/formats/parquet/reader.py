@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gaecli.array_types import Array
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import SchemaColumns, SharedSchema, pick
 from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, Structure, Unit, WritePlan, unreadable
@@ -29,6 +30,11 @@ READ_BUFFER_BYTES = 1 << 20
 
 #: Longer footers are read again.
 _KEPT_FOOTER_BYTES = 16 << 10
+
+#: Keys of libraries, which say nothing of trajectories.
+_KEYS_OF_LIBRARIES = frozenset(
+    (PROVENANCE_KEY, b"ARROW:schema", b"pandas", b"huggingface", b"org.apache.spark.sql.parquet.row.metadata")
+)
 
 #: Of what is converted, at a time, by what it takes in the file before compression.
 _TABLE_ROWS, _TABLE_BYTES = 1 << 17, 32 << 20
@@ -50,7 +56,8 @@ class ParquetInput(SchemaColumns):
             self._facts = leaf_facts(footer)  # checked before pyarrow is given the file
             metadata, shared = _described(path, footer, self._facts.num_rows)
             self.schema, self.columns, self.num_rows = shared
-            self._stored = footer.pairs.get(PROVENANCE_KEY)
+            pairs = footer.pairs
+            self._stored, self._told = pairs.get(PROVENANCE_KEY), _told_in(pairs)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
@@ -75,6 +82,20 @@ class ParquetInput(SchemaColumns):
             footer, self._footer = self._footer, None
             self._fingerprints[own] = payload_fingerprint(footer or read_footer(self.path), own)
         return self._fingerprints[own]
+
+    @property
+    def may_hold_short_arrays(self) -> bool:
+        return bool(self._told)
+
+    def short_arrays(self, num_rows: int) -> Mapping[str, Array]:
+        from gaecli.formats.told_entries import entries_in
+
+        found = {
+            path: entries
+            for name, text in self._told.items()
+            for path, entries in entries_in(name, text).items()
+        }
+        return {path: entries for path, entries in found.items() if path not in self.columns}
 
     def may_hold_flags(self, name: str) -> bool:
         leaf = self._facts.leaf_of_list(self._leaf(name))
@@ -272,6 +293,15 @@ def _batches(
     yield from file.iter_batches(
         rows_per_block, row_groups=list(unit.parts), columns=list(names), use_threads=False
     )
+
+
+def _told_in(pairs: Mapping[bytes, bytes | None]) -> Mapping[str, str]:
+    """The metadata that may be JSON of whoever wrote the file."""
+    return {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in pairs.items()
+        if value is not None and value[:1] in (b"[", b"{") and key not in _KEYS_OF_LIBRARIES
+    }
 
 
 def _unreadable(path: Path, error: Exception) -> FileError:

@@ -149,7 +149,7 @@ def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> t
         name
         for name, info in file.columns.items()
         if name not in known
-        and not is_something_else(name)
+        and not is_something_else(name.rpartition("/")[2])  # `rewards/bounds` is an attribute of these
         and info.is_list == in_lists
         and may_break(info)
         and info.shape == reward.shape
