@@ -45,6 +45,7 @@ class Case:
     shape: tuple[int, int] | None
 
     def head(self, num_rows: int) -> Case:
+        num_rows = min(num_rows, len(self.rewards))
         lanes = None if self.shape is None else (max(1, num_rows // self.shape[1]), self.shape[1])
         if lanes is not None:
             lanes = lanes if lanes[1] <= num_rows else (1, num_rows)
@@ -133,16 +134,17 @@ def numpy_over_time(case: Case, out: np.ndarray) -> np.ndarray | None:
     return advantages.T.reshape(-1)
 
 
-_rectangles: dict[int, list[np.ndarray]] = {}
+#: Of the case that was last asked for. It is kept with them: another one may have the id of one that is gone.
+_rectangles: list[tuple[Case, list[np.ndarray]]] = []
 
 
 def rectangles(case: Case) -> list[np.ndarray]:
     """The columns as [T, N], made once: there the data lies so to begin with."""
-    if id(case) not in _rectangles:
-        _rectangles.clear()
+    if not _rectangles or _rectangles[0][0] is not case:
         columns = (case.rewards, case.values, following_values(case), case.cuts.astype(np.float32))
-        _rectangles[id(case)] = [np.ascontiguousarray(column.reshape(case.shape).T) for column in columns]
-    return _rectangles[id(case)]
+        made = [np.ascontiguousarray(column.reshape(case.shape).T) for column in columns]
+        _rectangles[:] = [(case, made)]
+    return _rectangles[0][1]
 
 
 def make_numba_loop() -> Callable[[Case, np.ndarray], np.ndarray]:
