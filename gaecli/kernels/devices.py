@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,10 @@ class BreakEven(NamedTuple):
 #: assumed that it saves 2-3 ns, since host arrays still travel, against 0.8-1.3 s for the import of torch.
 BREAK_EVEN = {"cuda": BreakEven(500_000_000, measured_on=None)}
 BREAK_EVEN_STEPS = BREAK_EVEN["cuda"].steps or sys.maxsize
+
+#: What the drivers of GPUs that torch knows as CUDA devices show on Linux, AMD's among them: without one of these
+#: there is no such GPU, and nothing to import torch for, which takes 200 MiB.
+_DRIVERS = ("/dev/nvidiactl", "/dev/nvmap", "/dev/nvhost-ctrl", "/dev/kfd", "/dev/dxg")
 
 _NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -102,13 +107,20 @@ def _automatic_device(num_steps: int) -> Device:
     numpy_backend = f"numpy {np.__version__}"
     if num_steps < BREAK_EVEN_STEPS:
         return Device("cpu", numpy_backend, _why_not(BREAK_EVEN["cuda"]), uses_torch=False)
-    torch = torch_module()
-    cuda = [name for name in _available_devices(torch) if name.startswith("cuda")]
+    cuda = (
+        [name for name in _available_devices(torch_module()) if name.startswith("cuda")]
+        if _may_be_gpu()
+        else []
+    )
     if not cuda:
         reason = "no CUDA device here, and on a CPU NumPy is the faster one"
         return Device("cpu", numpy_backend, reason, uses_torch=False)
     reason = f"at least {BREAK_EVEN_STEPS:,} steps, and the first CUDA device"
-    return Device(cuda[0], _torch_backend(torch), reason, uses_torch=True)
+    return Device(cuda[0], _torch_backend(torch_module()), reason, uses_torch=True)
+
+
+def _may_be_gpu() -> bool:
+    return sys.platform != "linux" or any(Path(path).exists() for path in _DRIVERS)
 
 
 def _why_not(known: BreakEven) -> str:
