@@ -197,9 +197,12 @@ class EvenLevel:
             rows = self._rows[groups]
             last = rows[:, RADIX - 1]
             last += following[groups]
-            y = self._room[: len(rows)]
-            _put_product(rows, self._to_rows, y)
-            out[groups] = y
+            if out.dtype == rows.dtype:
+                _put_product(rows, self._to_rows, out[groups])
+            else:
+                y = self._room[: len(rows)]
+                _put_product(rows, self._to_rows, y)
+                out[groups] = y
         out[self._apart] = self._with_what_enters(self._rows_apart, self._patterns, entering)
 
     def _with_what_enters(self, rows: Array, patterns: NDArray[np.uint8], entering: Array) -> Array:

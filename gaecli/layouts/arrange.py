@@ -155,7 +155,7 @@ def _by_id(ids: Sequence[Column], num_rows: int) -> Arrangement:
         keys=[()] * len(ends),
         open_ends=np.arange(len(ends)) == len(ends) - 1,
         adjacent=None,
-        id_changes=change_points(ids),
+        id_changes=id_runs.changes,
         id_columns=ids,
         is_scattered=id_runs.reappears,
         run_labels=id_runs.labels(),

@@ -24,6 +24,7 @@ class KeyRuns:
 
     starts: IndexArray  # [R + 1]
     columns: Sequence[Column]
+    changes: BoolArray  # [rows - 1] where one ends
 
     @property
     def count(self) -> int:
@@ -138,7 +139,7 @@ def runs(columns: Sequence[Column], num_rows: int) -> KeyRuns:
     changes = change_points(columns)
     assert changes is not None
     starts = np.concatenate(([0], np.flatnonzero(changes) + 1, [num_rows])).astype(np.int64)
-    return KeyRuns(starts, columns)
+    return KeyRuns(starts, columns, changes)
 
 
 def codes(columns: Sequence[Column], num_rows: int) -> Array:

@@ -141,7 +141,9 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     advantages, returns = _estimates(scanned, prepared, carry, estimator)
     has_own_returns = returns is not None or "advantage" not in estimator.settings.kind.outputs
     if returns is None:
-        returns = advantages + scanned.prepared.values
+        values = scanned.prepared.values
+        returns = values.astype(np.result_type(values, advantages))  # NumPy casts slowly as it adds
+        returns += advantages
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     kind = estimator.settings.kind
