@@ -6,7 +6,7 @@ That took a third of the time of `gae check`. Only processes of our own are set 
 
 What stays of each block, some ten kilobytes, comes to lie between them, so that an array of the next one does not fit
 into any of the holes: of 128 blocks with two threads 170 MiB are free, and blocks take 100. So all that is free is
-given back now and then. To be given it again takes some 20 ms of the second of CPU time of so many blocks.
+given back now and then. To be given it again takes some 50 to 100 ms of CPU time.
 
 To be given memory for the first time was a sixth of `gae inspect` and a fifth of `gae check` of 10,000,000 rows: one
 fault for each 4 KiB. NumPy asks for large pages where its own arrays are to be; what pyarrow reads lies beside them.
@@ -26,8 +26,8 @@ _OPTIONS = {
     "M_MMAP_THRESHOLD": (-3, 32 << 20),
     "M_ARENA_MAX": (-8, 1),
 }
-#: Rows of the blocks that are looked at until what is free is given back: two looks at 16 of the largest.
-_MOST_ROWS = 1 << 25
+#: Rows of the blocks that are looked at until what is free is given back: two looks at 64 of the largest.
+_MOST_ROWS = 1 << 27
 _num_rows = 0
 #: What the heap grows by in large pages: less than it keeps at its end, in pieces that come from there.
 _LARGE_PIECES, _PIECE_BYTES = 7, 31 << 20
