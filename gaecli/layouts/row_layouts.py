@@ -26,8 +26,21 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
         "its rewards are one number per row, and there are no lists beside them",
     )
     roles = _only_scalars(file, roles, reward)
+    if settings.layout == "auto":
+        _check_lengths(file, roles)
     need_ends(file, roles, reward, settings)
     return LongLayout(file, roles, settings, order)
+
+
+def _check_lengths(file: RolloutFile, roles: Roles) -> None:
+    """The lengths of episodes stand in tables of other rows than steps."""
+    lowered = [name.lower() for name in file.columns]
+    if not any(name == "l" or "len" in name or "steps" in name for name in lowered):
+        return
+    from gaecli.layouts.evidence.episode_rows import check_rows_are_steps, lengths_in
+
+    if names := lengths_in(file, roles):
+        check_rows_are_steps(file, roles, names)
 
 
 def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
