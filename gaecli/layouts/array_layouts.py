@@ -21,6 +21,7 @@ from gaecli.layouts.masks import is_doubtful, which_mask
 from gaecli.layouts.row_order import RowOrder
 from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 
 #: Roles with a number per step, or one more for the state behind the last one.
 _OF_STATES = ("value", "done_start", "done", "terminated", "truncated", "padding", *INVERTED_ROLES)
@@ -94,11 +95,25 @@ def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
 def _table(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame, order: RowOrder) -> Layout:
     reward = file.find(roles.names["reward"])
     assert reward is not None
+    _refuse_scores(file, roles, reward)
     roles = _fitted(file, roles, frame)
     if not _votes(file, roles, {"long": frame}):
         need_ends(file, roles, reward, settings)
     check_alternate_shapes(file, roles)
     return LongLayout(file, roles, settings, order, frame)
+
+
+def _refuse_scores(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> None:
+    """One reward of each response beside values of its tokens: which token it is of, lists alone can tell."""
+    value = file.find(roles.get("value") or "")
+    axes = () if value is None else core(value.shape)
+    if value is None or len(axes) != 2 or axes[0] != math.prod(reward.shape):
+        return
+    raise DataError(
+        f"`{value.name}` of `{file.path}` has {axes[1]} numbers for each of `{reward.name}`",
+        hint=f"store rewards as {axes}, each at the last token of its row; or rows with lists (Parquet, JSON lines), "
+        f"of which `--token-column {word(value.name)}` makes the same",
+    )
 
 
 def _frames(reward: ColumnInfo) -> dict[str, Frame]:

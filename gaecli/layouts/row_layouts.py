@@ -11,6 +11,7 @@ from gaecli.layouts.long import LongLayout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 
 
 def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrder) -> Layout | None:
@@ -68,13 +69,19 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             why = f"it holds lists, and `{reward.name}` one number per row"
             roles = roles.without(role) if is_known else roles.passing_over(role, why)
             continue
-        raise _holds_lists(file, name, reward)
+        raise _holds_lists(file, name, reward, of_tokens=role == "value")
     return roles
 
 
-def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo) -> DataError:
+def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo, *, of_tokens: bool = False) -> DataError:
+    hint = "every role has one number per row; name another column with its `--…-column`"
+    if of_tokens:
+        hint = (
+            f"pass `--token-column {word(name)}` if `{reward.name}` is the score of a response, and the list has an "
+            f"item for each of its tokens; else {hint}"
+        )
+    else:
+        hint += or_nested(reward)
     return DataError(
-        f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
-        hint="every role has one number per row; name another column with its `--…-column`"
-        + or_nested(reward),
+        f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row", hint=hint
     )

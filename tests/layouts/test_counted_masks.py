@@ -127,3 +127,45 @@ def test_by_an_alias_alone_no_number_per_row_is_a_mask(tmp_path: Path) -> None:
     path = written(tmp_path / "rows.parquet", [1, 1, 0, 1], "mask")
     with pytest.raises(DataError, match=r"`mask` of .* has one number per row"):
         gaecli.compute(path)
+
+
+def by_last_reward(path: Path, counts: list[int], name: str, **others: Any) -> Path:
+    """Rows of which each has its only reward at the last step that counts."""
+    rewards = np.zeros((len(counts), WIDTH))
+    rewards[np.arange(len(counts)), np.array(counts) - 1] = 1.5
+    values = np.random.default_rng(7).normal(size=rewards.shape)
+    if path.suffix == ".npz":
+        np.savez(path, rewards=rewards, values=values, **{name: np.array(counts)}, **others)
+    else:
+        table = {"rewards": rewards.tolist(), "values": values.tolist(), name: counts, **others}
+        pq.write_table(pa.table(table), path)
+    return path
+
+
+@pytest.mark.parametrize("file", ["rows.parquet", "batch.npz"])
+@pytest.mark.parametrize("name", ["eos_place", "ntok", "context"])
+def test_a_number_that_ends_where_the_rewards_do_is_asked_about_by_whatever_name(
+    file: str, name: str, tmp_path: Path
+) -> None:
+    layout = LAYOUTS[file] if file == "rows.parquet" else "batch-major"
+    path = by_last_reward(tmp_path / file, [5, 2, 3, 4], name)
+    with pytest.raises(UsageError, match=f"`{name}` of .* nothing says which of them are padding") as caught:
+        gaecli.compute(path, layout=layout)
+    assert f"--mask-column {name}" in str(caught.value.hint)
+    assert gaecli.compute(path, layout=layout, mask_column=name).totals.steps == 14
+
+
+@pytest.mark.parametrize("counts", [[5, 5, 5, 5], [5, 2, 3, 5], [5, 2, 3]])
+def test_other_numbers_of_rows_are_left_alone(counts: list[int], tmp_path: Path) -> None:
+    """All rows are full, one of them ends elsewhere, or they are too few to say so."""
+    path = by_last_reward(tmp_path / "rows.parquet", counts, "seed")
+    if counts[-1:] == [5] and counts[1] != 5:
+        table = pq.read_table(path)
+        pq.write_table(table.set_column(2, "seed", pa.array([5, 2, 3, 4])), path)
+    assert gaecli.compute(path).totals.steps == WIDTH * len(counts)
+
+
+@pytest.mark.parametrize("name", ["seqlens", "completion_tokens", "token_count", "ac_len"])
+def test_more_names_of_counts(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"`{name}`"):
+        gaecli.compute(written(tmp_path / "rows.parquet", COUNTS, name))

@@ -194,6 +194,29 @@ def test_values_in_lists_beside_a_row_for_each_step_are_refused_as_before(tmp_pa
         computed(path)
 
 
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_score_beside_values_of_tokens_alone_is_refused_with_the_flag_that_spreads_it(
+    tmp_path: Path, is_list: bool
+) -> None:
+    values = [[0.5, 0.25, 1.0], [0.125, 2.0]]
+    rewards = [[1.0], [-1.0]] if is_list else [1.0, -1.0]
+    path = write(tmp_path / "scores.parquet", reward=rewards, values=values)
+    with pytest.raises(DataError, match="holds lists, but `reward` one number") as caught:
+        gaecli.compute(path)
+    assert "--token-column values" in str(caught.value.hint)
+    found = computed(path, token_column="values", gamma=1.0, lam=0.5)
+    wanted = [by_hand([0.0, 0.0, 1.0], values[0], 0.5), by_hand([0.0, -1.0], values[1], 0.5)]
+    for row, other in zip(found, wanted, strict=True):
+        assert row == pytest.approx(other, abs=1e-6)
+
+
+def test_a_score_beside_arrays_of_tokens_is_refused_with_what_to_store(tmp_path: Path) -> None:
+    np.savez(tmp_path / "scores.npz", rewards=np.ones(3), values=np.ones((3, 4)))
+    with pytest.raises(DataError, match=r"`values` of .* has 4 numbers for each of `rewards`") as caught:
+        gaecli.compute(tmp_path / "scores.npz")
+    assert "store rewards as (3, 4)" in str(caught.value.hint)
+
+
 def test_every_command_reads_such_rows_alike(tmp_path: Path, run_gae: Any) -> None:
     path = write(tmp_path / "r.parquet", response_mask=MASKS, values=VALUES)
     computed(path, "adv", **GROUPED, advantage_column="adv")

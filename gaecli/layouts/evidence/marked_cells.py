@@ -18,6 +18,7 @@ from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.packed_rows import check_packed, is_open, may_pack
+from gaecli.layouts.evidence.padded_rows import check_counts_by_rewards
 from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
 from gaecli.layouts.evidence.unused_flags import flags_in
 from gaecli.names import RESULT_NAMES, speaks_of_ends, words_of
@@ -86,9 +87,12 @@ def check_rows_of_steps(file: RolloutFile, layout: Layout, settings: Settings, u
         if (may_hold_marks and (info.kind == "int" or _may_mark(info.name, info)))
         or (may_be_packed and (info.kind == "int" or may_pack(info.name)))
     ]
+    like = layout.like_column or layout.roles.names["reward"]
+    has_own_rewards = like == layout.roles.names["reward"]
+    counts = _per_row(file, layout, settings) if may_hold_marks and has_own_rewards else []
+    names += counts
     if not names:
         return
-    like = layout.like_column or layout.roles.names["reward"]
     rows = RowsOfSteps.of(file, like, names, units)
     if rows is None or rows.num_steps == 0:
         return
@@ -96,7 +100,9 @@ def check_rows_of_steps(file: RolloutFile, layout: Layout, settings: Settings, u
         check_packed(file, rows)
     mark = next(_marks(rows), None) if may_hold_marks else None
     if mark is not None:
-        raise _question(mark, file, rows, has_own_rewards=like == layout.roles.names["reward"])
+        raise _question(mark, file, rows, has_own_rewards=has_own_rewards)
+    if counts:
+        check_counts_by_rewards(file, rows)
 
 
 def _question(mark: Mark, file: RolloutFile, rows: RowsOfSteps, *, has_own_rewards: bool) -> UsageError:
@@ -124,14 +130,30 @@ def _is_told(layout: Layout, settings: Settings) -> bool:
 
 def _beside(file: RolloutFile, layout: Layout, settings: Settings) -> Iterator[ColumnInfo]:
     """Columns that nothing uses, with a cell per step."""
-    roles = layout.roles
-    reward = file.find(layout.like_column or roles.names["reward"])
+    reward = file.find(layout.like_column or layout.roles.names["reward"])
     assert reward is not None
-    known = {*roles.names.values(), *settings.columns.values(), *settings.output_columns, *RESULT_NAMES}
-    known |= {*own_columns(file.provenance), *settings.stream_columns, *roles.row_columns}
-    for name, info in file.columns.items():
-        if name not in known and _is_beside(info, reward):
-            yield info
+    known = _known(file, layout, settings)
+    return (info for name, info in file.columns.items() if name not in known and _is_beside(info, reward))
+
+
+def _per_row(file: RolloutFile, layout: Layout, settings: Settings) -> list[str]:
+    """The same with a whole number per row."""
+    reward = file.find(layout.roles.names["reward"])
+    assert reward is not None
+    known = _known(file, layout, settings)
+    return [
+        name
+        for name, info in file.columns.items()
+        if name not in known
+        and (info.kind, info.is_list, info.unusable, info.damage) == ("int", False, None, None)
+        and info.shape == reward.shape[:1]
+    ]
+
+
+def _known(file: RolloutFile, layout: Layout, settings: Settings) -> set[str]:
+    named = {*layout.roles.names.values(), *settings.columns.values(), *settings.stream_columns}
+    ours = {*own_columns(file.provenance), *settings.output_columns}
+    return {*named, *ours, *layout.roles.row_columns, *RESULT_NAMES}
 
 
 def _has_rows_of_steps(layout: Layout) -> bool:

@@ -14,18 +14,23 @@ from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
 from gaecli.names import ALIASES, words_of
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
 #: A name has one of the first words and beside it none but the others: `prompt_length`, `max_len` are other counts.
-_LENGTH_WORDS = "len lens length lengths"
+_LENGTH_WORDS = "len lens length lengths count counts seqlen seqlens"
 _STEPS_WORDS = """
 seq seqs sequence sequences episode episodes ep eps traj trajs trajectory trajectories rollout rollouts
-response responses resp completion completions output outputs valid real actual true token tokens step steps
+response responses resp completion completions output outputs generation generated gen ac answer
+valid real actual true token tokens step steps
 """
+_TOKENS = frozenset(("token", "tokens"))
 _LENGTHS, _STEPS = frozenset(_LENGTH_WORDS.split()), frozenset(_STEPS_WORDS.split())
+#: So many rows with a reward agree by no accident.
+_FEWEST_REWARDED = 4
 #: `num_steps`, `n_valid_tokens`.
 _NUMBERS = frozenset(("num", "n"))
 
@@ -71,8 +76,26 @@ def names_of_counts(file: RolloutFile, roles: Roles, settings: Settings) -> tupl
 
 def is_count(name: str) -> bool:
     words = set(words_of(name))
-    counts = words & _LENGTHS or (words & _NUMBERS and words & _STEPS)
+    # `completion_tokens`: those of a row are many, and this is a number.
+    counts = words & _LENGTHS or (words & _NUMBERS and words & _STEPS) or (words & _TOKENS and len(words) > 1)
     return bool(counts) and words <= _LENGTHS | _NUMBERS | _STEPS
+
+
+def check_counts_by_rewards(file: RolloutFile, rows: RowsOfSteps) -> None:
+    """`UsageError` where a column, whatever its name, counts the slots up to the last reward of every row."""
+    if not rows.are_equally_long or rows.like.dtype.kind not in "iuf":
+        return
+    width = int(rows.lengths[0])
+    by_row = np.nan_to_num(rows.like).reshape(len(rows.lengths), width) != 0
+    rewarded = by_row.any(axis=1)
+    last = width - np.argmax(by_row[:, ::-1], axis=1)
+    if np.count_nonzero(rewarded) < _FEWEST_REWARDED or len(np.unique(last[rewarded])) < 2:
+        return
+    for name, column in rows.of_rows.items():
+        counts = column.values
+        if column.is_null is None and counts.dtype.kind in "iu" and (counts == last)[rewarded].all():
+            row = int(np.argmax(rewarded & (last < width)))
+            raise _question(name, file.path, row, int(last[row]), width)
 
 
 def counted_slots(
@@ -101,9 +124,13 @@ def check_counted_slots(found: Sequence[tuple[Path, Mapping[str, CountedSlots]]]
         path, first = short[0]
         assert first is not None
         row, count = first
-        raise UsageError(
-            f"`{name}` of `{path}` is {count} in row {row}, which has {widths.pop()} slots like all others, and "
-            "nothing says which of them are padding",
-            hint=f"pass `--mask-column {word(name)}` if it counts the steps, which padding follows, or "
-            "`--mask-column none` if all are steps",
-        )
+        raise _question(name, path, row, count, widths.pop())
+
+
+def _question(name: str, path: Path, row: int, count: int, width: int) -> UsageError:
+    return UsageError(
+        f"`{name}` of `{path}` is {count} in row {row}, which has {width} slots like all others, and nothing says "
+        "which of them are padding",
+        hint=f"pass `--mask-column {word(name)}` if it counts the steps, which padding follows, or "
+        "`--mask-column none` if all are steps",
+    )

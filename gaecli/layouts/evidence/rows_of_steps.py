@@ -28,8 +28,9 @@ class RowsOfSteps:
     like: Array
     #: Others with a cell per step, in this order.
     columns: Mapping[str, Column]
-    #: Lists of other lengths.
+    #: Lists of other lengths, and columns with a cell per row.
     others: Mapping[str, Column]
+    of_rows: Mapping[str, Column]
 
     @classmethod
     def of(
@@ -53,17 +54,20 @@ class RowsOfSteps:
     @classmethod
     def _joined(cls, blocks: Sequence[Mapping[str, Column]], like: str, names: Sequence[str]) -> RowsOfSteps:
         lengths = np.concatenate([np.diff(_offsets(columns[like])) for columns in blocks])
-        found, others = {}, {}
+        found, others, of_rows = {}, {}, {}
         for name in names:
             parts = [columns[name] for columns in blocks]
             if not all(part.values.ndim == 2 or part.offsets is not None for part in parts):
+                of_rows[name] = _flat(parts)
                 continue
             own_lengths = np.concatenate([np.diff(_offsets(part)) for part in parts])
             if np.array_equal(own_lengths, lengths):
                 found[name] = _flat(parts)
             else:
                 others[name] = replace(_flat(parts), offsets=_summed(own_lengths))
-        return cls(_summed(lengths), _flat([columns[like] for columns in blocks]).values, found, others)
+        cells = _flat([columns[like] for columns in blocks]).values
+        of_rows = {name: column for name, column in of_rows.items() if len(column.values) == len(lengths)}
+        return cls(_summed(lengths), cells, found, others, of_rows)
 
     @property
     def num_steps(self) -> int:
