@@ -80,8 +80,7 @@ def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo, *, of_tokens:
             f"pass `--token-column {word(name)}` if `{reward.name}` is the score of a response, and the list has an "
             f"item for each of its tokens; else {hint}"
         )
-    else:
-        hint += or_nested(reward)
     return DataError(
-        f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row", hint=hint
+        f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
+        hint=hint + or_nested(reward),
     )

@@ -198,16 +198,15 @@ def test_values_in_lists_beside_a_row_for_each_step_are_refused_as_before(tmp_pa
 def test_a_score_beside_values_of_tokens_alone_is_refused_with_the_flag_that_spreads_it(
     tmp_path: Path, is_list: bool
 ) -> None:
-    values = [[0.5, 0.25, 1.0], [0.125, 2.0]]
-    rewards = [[1.0], [-1.0]] if is_list else [1.0, -1.0]
-    path = write(tmp_path / "scores.parquet", reward=rewards, values=values)
+    scores = [[score] for score in SCORES] if is_list else SCORES
+    path = write(tmp_path / "scores.parquet", reward=scores, values=VALUES)
     with pytest.raises(DataError, match="holds lists, but `reward` one number") as caught:
         gaecli.compute(path)
     assert "--token-column values" in str(caught.value.hint)
     found = computed(path, token_column="values", gamma=1.0, lam=0.5)
-    wanted = [by_hand([0.0, 0.0, 1.0], values[0], 0.5), by_hand([0.0, -1.0], values[1], 0.5)]
-    for row, other in zip(found, wanted, strict=True):
-        assert row == pytest.approx(other, abs=1e-6)
+    for row, values, score in zip(found, VALUES, SCORES, strict=True):
+        rewards = [0.0] * (len(values) - 1) + [score]
+        assert row == pytest.approx(by_hand(rewards, values, 0.5), abs=1e-6)
 
 
 def test_a_score_beside_arrays_of_tokens_is_refused_with_what_to_store(tmp_path: Path) -> None:
