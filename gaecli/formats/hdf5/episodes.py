@@ -37,8 +37,16 @@ from gaecli.formats.hdf5.objects import (
     told_of,
     why_unusable,
 )
+from gaecli.names import ALIASES
 
 _EPISODE = re.compile(r"(?P<name>episode|demo|traj|trajectory)_?(?P<number>\d+)")
+#: So are groups of other names called, of which each has to hold rewards.
+_OTHERS = re.compile(
+    r"(?P<name>(?:episodes?|epi|eps?|demos?|demonstrations?|traj(?:ectory)?|rollouts?|trials?|seq(?:uence)?s?|paths?|"
+    r"games?|match)?)[ _-]?(?P<number>\d+)",
+    re.IGNORECASE,
+)
+_REWARDS = frozenset(ALIASES["reward"])
 
 
 class Hdf5Input(Hdf5File):
@@ -140,22 +148,41 @@ def episode_groups(file: Any, path: Path) -> list[str]:
     import h5py
 
     for container in ("", "data"):
-        holder = member(file, container)
-        if not isinstance(holder, h5py.Group):
-            continue
-        found = []
-        for name in holder:
-            match = _EPISODE.fullmatch(name)
-            if match is None:
-                _check_there(holder, name, path)
-                continue
-            if not isinstance(member(holder, name), h5py.Group):
-                _check_own(holder, name, path)
-                continue
-            found.append((match["name"], int(match["number"]), f"{container.strip('/')}/{name}".strip("/")))
-        if found:
-            return [name for _, _, name in sorted(found)]
-    return []
+        if found := _episodes_in(file, container, path):
+            return found
+    if _holds_rewards(file):
+        return []
+    holders = [name for name in sorted(file) if isinstance(member(file, name), h5py.Group)]
+    return [group for name in holders for group in _episodes_in(file, name, path)]
+
+
+def _episodes_in(file: Any, container: str, path: Path) -> list[str]:
+    """Of the well-known names; else of the others, if any of them holds rewards."""
+    import h5py
+
+    holder = member(file, container)
+    if not isinstance(holder, h5py.Group):
+        return []
+    found: dict[re.Pattern[str], list[tuple[str, int, str]]] = {_EPISODE: [], _OTHERS: []}
+    links: dict[re.Pattern[str], list[str]] = {_EPISODE: [], _OTHERS: []}
+    for name in holder:
+        match = _EPISODE.fullmatch(name) or _OTHERS.fullmatch(name)
+        if match is None:
+            _check_there(holder, name, path)
+        elif isinstance(member(holder, name), h5py.Group):
+            place = match["name"].lower(), int(match["number"]), f"{container}/{name}".strip("/")
+            found[match.re].append(place)
+        else:
+            links[match.re].append(name)
+    is_other = not found[_EPISODE] and any(_holds_rewards(file[name]) for _, _, name in found[_OTHERS])
+    kind = _OTHERS if is_other else _EPISODE
+    for name in links[kind]:
+        _check_own(holder, name, path)
+    return [name for _, _, name in sorted(found[kind])]
+
+
+def _holds_rewards(group: Any) -> bool:
+    return any(name.lower() in _REWARDS and is_dataset(member(group, name)) for name in group)
 
 
 def _check_there(holder: Any, name: str, path: Path) -> Any:

@@ -22,6 +22,6 @@ def open_hdf5(path: Path) -> RolloutFile:
         return FlatHdf5Input(path, container)
     raise FileError(
         f"`{path}` is HDF5 with neither a group per episode nor arrays at the top",
-        hint="groups are named `episode_0` (Minari) or `data/demo_0` (robomimic); flat arrays `rewards`, `terminals` "
-        "and so on stand at the top (D4RL)",
+        hint="groups are named `episode_0` (Minari), `data/demo_0` (robomimic), `traj_0` (ManiSkill), or `rollout_0` "
+        "and `train/0` with rewards in each; flat arrays `rewards`, `terminals` and so on stand at the top (D4RL)",
     )
