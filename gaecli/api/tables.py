@@ -211,27 +211,49 @@ def _arrow(source: Any) -> Any:
 def _write_table(source: Any, path: Path) -> None:
     import pyarrow as pa
 
-    table = _arrow(source)
+    try:
+        table = _arrow(source)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise UsageError(
+            f"the table cannot be read: {'; '.join(map(str, error.args))}",
+            hint="leave out what Arrow has no type for, columns of objects or of cells of unlike types, and a second "
+            "column of one name",
+        ) from error
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=1 << 20)
 
 
 def _write_arrays(source: Mapping[str, Any], path: Path) -> None:
+    """Not by `numpy.savez`, to which a name such as `file` is an argument of its own."""
+    import zipfile
+
     import numpy as np
 
-    arrays: dict[str, Any] = {}
-    for name, values in dict[Any, Any](source).items():
-        try:
-            host = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
-        except ValueError:
-            host = np.array(None)  # lists of unlike lengths
-        if not isinstance(name, str) or host.dtype.hasobject:
-            raise UsageError(
-                f"`{name}` is no array of numbers, flags or texts with a name",
-                hint="a mapping has names of arrays; lists of unlike lengths are columns of a table",
-            )
-        arrays[name] = host
-    np.savez(path, **arrays)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, values in dict[Any, Any](source).items():
+            host = _on_host(values)
+            if not isinstance(name, str) or host.dtype.hasobject:
+                raise UsageError(
+                    f"`{name}` is no array of numbers, flags or texts with a name",
+                    hint="a mapping has names of arrays and dense tensors; lists of unlike lengths go into a table",
+                )
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, host, allow_pickle=False)
+
+
+def _on_host(values: Any) -> Any:
+    """A NumPy array: of objects, where NumPy can make none of numbers."""
+    import numpy as np
+
+    try:
+        if not hasattr(values, "detach"):
+            return np.asarray(values)
+        tensor = values.detach().cpu().resolve_conj().resolve_neg()
+        if tensor.dtype.is_floating_point and tensor.dtype.itemsize < 4:
+            tensor = tensor.float()  # NumPy lacks bfloat16, and floats of a byte
+        return tensor.numpy()
+    except (ValueError, TypeError, RuntimeError):
+        return np.array(None)  # lists of unlike lengths, sparse tensors
 
 
 def _series(column: Any, index: Any) -> Any:
