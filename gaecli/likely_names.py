@@ -54,7 +54,8 @@ def likely_scores(file: RolloutFile) -> tuple[str, ...]:
     if known is not None and _is_score(file.find(known)):
         return (known,)
     fields = () if known is None else score_fields(file, known)
-    return fields or (_likely_by_words(file) if _has_responses(file) else ())
+    whole = [field for field in fields if _is_whole(field.rpartition(".")[2])]
+    return tuple(whole[:1]) or fields or (_likely_by_words(file) if _has_responses(file) else ())
 
 
 def _likely_by_words(file: RolloutFile) -> tuple[str, ...]:
@@ -63,6 +64,11 @@ def _likely_by_words(file: RolloutFile) -> tuple[str, ...]:
     sums = [name for name in scores if _SUM_WORDS & set(words_of(name))]
     right = [name for name in usable if _is_about(name, _RIGHT_WORDS)]
     return tuple(sums[:1] or scores or right[:1])
+
+
+def _is_whole(name: str) -> bool:
+    """Of fields beside each other, the one that is the reward: `score` beside `acc` and `format`."""
+    return name.lower() in _SCORE_NAMES or not _SUM_WORDS.isdisjoint(words_of(name))
 
 
 def score_fields(file: RolloutFile, name: str) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ class ResponseLogKind:
     estimator: str = "grpo"
     #: That of the library, whose rules for scores the command has.
     preset: str = "exact"
+    #: The column that tells the responses of a group apart, of which each is several rows.
+    sample_of: str | None = None
     #: Files end after so many lines, whatever the group: it goes on in the next one.
     is_sharded: bool = False
     #: Said of it wherever it is recognised.
@@ -148,6 +150,25 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
         rewards=("rewards.*.score", "rewards.*", "reward"),
         estimator="dr-grpo",
         preset="prime-rl",
+    ),
+    ResponseLogKind(
+        name="Tinker rollout summaries",
+        writer="tinker-cookbook, tinker_cookbook/rl/rollout_logging.py, write_rollout_summaries_jsonl, schema 1",
+        files="`train_rollout_summaries.jsonl`",
+        others=("iteration", "group_idx", "traj_idx", "total_reward", "final_reward", "steps"),
+        group=("iteration", "group_idx"),
+        rewards=("total_reward",),
+        estimator="dr-grpo",
+    ),
+    ResponseLogKind(
+        name="Tinker token rows",
+        writer="tinker-cookbook, token DB, schema 2",
+        files="Parquet, a row per turn",
+        others=("iteration", "group_idx", "traj_idx", "step_idx", "ac_tokens", "total_reward"),
+        group=("split", "iteration", "group_idx"),
+        rewards=("total_reward",),
+        estimator="dr-grpo",
+        sample_of="traj_idx",
     ),
     ResponseLogKind(
         name="NeMo RL training data",

@@ -55,6 +55,8 @@ class ResponseLog:
     layout: str | None = None
     remark: str = ""
     is_sharded: bool = False
+    #: The column by which several rows are one response.
+    sample_of: str | None = None
     #: Of the rewards that have one beside them that is not 1.
     weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -85,6 +87,7 @@ class ResponseLog:
             estimator=self.estimator,
             group_column=self.group,
             layout=self.layout,
+            sample_of=self.sample_of,
             advantage_column=self.new_column or base.advantage_column,
             on_nan=base.on_nan,
             join=base.join,
@@ -114,6 +117,8 @@ class ResponseLog:
         for name in self.rewards:
             weight = f"={self.weights[name]:.17g}" if name in self.weights else ""
             words += [flag, word(f"{name}{weight}")]
+        if self.sample_of is not None:
+            words += ["--sample-of", word(self.sample_of)]
         if self.layout is not None:
             words += ["--layout", self.layout]
         if self.new_column is not None and command == "gae compute":
@@ -240,6 +245,7 @@ def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
         _layout(file, rewards, group, kind.advantage if has_advantage else None),
         kind.remark if weights is not None else f"{kind.remark}; {_WEIGHTS_DIFFER}".removeprefix("; "),
         kind.is_sharded,
+        kind.sample_of,
         weights or {},
     )
 

@@ -62,6 +62,14 @@ TABLES: dict[str, tuple[list[Row], Sequence[Any]]] = {
         ),
         compared(BOTH, PROMPT),
     ),
+    "a struct with the score beside what it is of": (
+        rows_of(
+            prompt=lambda n: f"p{PROMPT[n]}",
+            response=str,
+            reward=lambda n: {"acc": bool(RIGHT[n]), "score": BOTH[n], "format": FORMAT[n]},
+        ),
+        compared(BOTH, PROMPT),
+    ),
     "several rewards": (
         rows_of(
             query=lambda n: f"p{PROMPT[n]}",

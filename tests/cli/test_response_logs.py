@@ -430,3 +430,55 @@ def test_groups_that_a_file_does_not_tell_are_asked_for(
     ]:
         refused = run_gae("sweep", path, "--estimator", estimator)
         assert (refused.returncode, refused.stderr.strip().splitlines()[-1]) == (2, plain)
+
+
+def tinker_turns() -> list[Row]:
+    """Two iterations of two groups of three dialogues, of one turn or two, with the reward of the whole in each."""
+    return [
+        {
+            "split": "train",
+            "iteration": iteration,
+            "group_idx": group,
+            "traj_idx": rollout,
+            "step_idx": turn,
+            "ac_tokens": [5, 6],
+            "ac_logprobs": [-0.5, -0.25],
+            "reward": 0.0,
+            "final_reward": 1.0,
+            "total_reward": iteration + group * 0.5 + rollout**2 * 0.25,
+            "episode_done": turn == rollout % 2,
+        }
+        for iteration in range(2)
+        for group in range(2)
+        for rollout in range(3)
+        for turn in range(1 + rollout % 2)
+    ]
+
+
+@pytest.mark.parametrize("is_a_row_per_turn", [True, False])
+def test_dialogues_of_tinker_are_compared_once_each(
+    run_gae: Callable[..., Any], tmp_path: Path, is_a_row_per_turn: bool
+) -> None:
+    rows = tinker_turns()
+    if not is_a_row_per_turn:
+        of_turns = ("step_idx", "episode_done", "ac_tokens", "ac_logprobs", "reward")
+        rows = [
+            {name: cell for name, cell in row.items() if name not in of_turns}
+            | {"steps": [{"reward": 1.0}], "final_ob_len": 3}
+            for row in rows
+            if row["step_idx"] == 0
+        ]
+    path = tmp_path / "turns.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    refused = run_gae("compute", path)
+    assert refused.returncode == 2
+    assert "looks like Tinker" in refused.stderr
+    assert run_gae(*command_in(refused.stderr)).returncode == 0
+    for row, found in zip(rows, table(path), strict=True):
+        key = row["iteration"], row["group_idx"]
+        scores = {
+            other["traj_idx"]: other["total_reward"]
+            for other in rows
+            if (other["iteration"], other["group_idx"]) == key
+        }
+        assert found["advantage"] == pytest.approx(row["total_reward"] - sum(scores.values()) / 3, abs=1e-6)
