@@ -161,6 +161,7 @@ def test_errors_speak_of_keywords_and_of_the_table() -> None:
         (TABLE, {"output": "x.parquet"}, "no `output`"),
         ({"rewards": [[1.0], [2.0, 3.0]]}, {}, "`rewards` is no array"),
         ({1: np.zeros(3)}, {}, "`1` is no array"),
+        ({"reward": np.ma.masked_less(np.arange(3.0), 2)}, {}, "masked array, and 2 of its cells"),
         (pa.table({"a": [1.0]}), {}, "reward"),
         (pd.DataFrame(np.ones((2, 2)), columns=["value", "value"]), {}, "cannot be read: Duplicate column"),
         (pd.DataFrame({"reward": [1.0, 2.0], "info": [{"a": 1}, 3]}), {}, "cannot be read: .*column info"),

@@ -229,8 +229,15 @@ def _write_arrays(source: Mapping[str, Any], path: Path) -> None:
 
     import numpy as np
 
+    from gaecli.arrays.arguments import num_masked_cells
+
     with zipfile.ZipFile(path, "w") as archive:
         for name, values in dict[Any, Any](source).items():
+            if num_masked := num_masked_cells(values):
+                raise UsageError(
+                    f"`{name}` is a masked array, and {num_masked} of its cells are masked",
+                    hint="fill them, as with `.filled(numpy.nan)`",
+                )
             host = _on_host(values)
             if not isinstance(name, str) or host.dtype.hasobject:
                 raise UsageError(

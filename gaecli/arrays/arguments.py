@@ -79,8 +79,14 @@ def check_layout(shape: tuple[int, ...], layout: str | None, *, has_offsets: boo
 
 
 def check_shape(name: str, shape: tuple[int, ...], rewards: tuple[int, ...]) -> None:
-    if shape != rewards:
-        raise DataError(f"`{name}` has shape {shape}, but `rewards` has {rewards}")
+    if shape == rewards:
+        return
+    hint = None
+    if name == "values" and len(shape) == len(rewards):
+        more = sorted(there - here for there, here in zip(shape, rewards, strict=True))
+        if more == [*[0] * (len(more) - 1), 1]:
+            hint = "leave V behind the last step out of `values`, and pass it as `bootstrap`"
+    raise DataError(f"`{name}` has shape {shape}, but `rewards` has {rewards}", hint=hint)
 
 
 def check_bootstrap_shape(shape: tuple[int, ...], num_segments: int) -> None:
@@ -107,6 +113,11 @@ def host_numbers(name: str, array: Any) -> NDArray[Any]:
             torch.float64,
         )
         array = (array if is_known else array.float()).numpy(force=True)
+    if num_masked := num_masked_cells(array):
+        raise DataError(
+            f"`{name}` is a masked array, and {num_masked} of its cells are masked",
+            hint="fill them, as with `.filled(0.0)`, and pass `mask` where they are no steps",
+        )
     try:
         array = np.asarray(array)
     except ValueError as error:
@@ -115,3 +126,11 @@ def host_numbers(name: str, array: Any) -> NDArray[Any]:
         raise DataError(f"`{name}` has dtype {array.dtype}; it must hold numbers")
     result: NDArray[Any] = array
     return result
+
+
+def num_masked_cells(array: Any) -> int:
+    """Of a masked array of NumPy, whose numbers there are anything."""
+    masked_arrays = sys.modules.get("numpy.ma")  # which nobody has to load who makes none
+    if masked_arrays is None or not isinstance(array, masked_arrays.MaskedArray):
+        return 0
+    return int(np.count_nonzero(masked_arrays.getmaskarray(array)))

@@ -261,6 +261,8 @@ def test_more_rows_than_a_tile():
         ({"truncated": [0, 1, 0, np.nan]}, r"`truncated` is nan at row 3"),
         ({"terminated": ["no", "no", "no", "yes"]}, r"`terminated` has dtype <U3"),
         ({"rewards": [[1], [1, 2]]}, r"`rewards` is not an array"),
+        ({"rewards": np.ma.masked_greater(np.arange(4.0), 2)}, r"`rewards` is a masked array, and 1 of"),
+        ({"rewards": np.ma.masked_array(np.arange(4.0))}, None),
         ({"offsets": [0, 5]}, r"goes from 0 to 5; it must ascend from 0 to 4"),
         ({"offsets": [1, 4]}, r"goes from 1 to 4"),
         ({"offsets": [0, 3, 2, 4]}, r"falls at 2"),
@@ -281,6 +283,23 @@ def test_bad_data_is_named(changes, message):
         return
     with pytest.raises(DataError, match=message):
         gae(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "is_one_longer"),
+    [
+        (None, (5,), True),
+        (None, (6,), False),
+        ("time-major", (5, 3), True),
+        ("batch-major", (4, 4), True),
+        ("batch-major", (5, 4), False),
+    ],
+)
+def test_values_of_one_state_more_are_told_to_be_a_bootstrap(layout, shape, is_one_longer):
+    rewards = np.zeros(4 if layout is None else (4, 3))
+    with pytest.raises(DataError) as raised:
+        gae(rewards, np.zeros(shape), layout=layout)
+    assert ("as `bootstrap`" in str(raised.value.hint)) == is_one_longer
 
 
 @pytest.mark.parametrize("name", ["layout", "precision"])
