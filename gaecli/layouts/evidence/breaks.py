@@ -16,6 +16,7 @@ import numpy as np
 
 from gaecli.array_types import Array, BoolArray, FloatArray, Names
 from gaecli.formats.base import Column
+from gaecli.layouts.evidence.interleaved import TurnFacts, turns_in
 from gaecli.layouts.keys import has_duplicates, names_at
 from gaecli.layouts.list_items import row_locator
 from gaecli.records import dataclass
@@ -64,6 +65,8 @@ class ColumnBreaks:
     #: The numbers at which it begins anew within a trajectory, and of those before; the lowest and the highest.
     begins: tuple[float, float] | None = None
     stops: tuple[float, float] | None = None
+    #: Of rows that stand in one lane: whether several take turns.
+    turns: TurnFacts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +105,13 @@ class Neighbours:
 
 
 def column_breaks(
-    block: Block, neighbours: Neighbours, column: Column, rows: Array, is_null: BoolArray | None, start: int
+    block: Block,
+    neighbours: Neighbours,
+    name: str,
+    column: Column,
+    rows: Array,
+    is_null: BoolArray | None,
+    start: int,
 ) -> ColumnBreaks:
     """`rows`: the numbers or codes of a column as the rows of the block stand in the file."""
     cells = block.placement.to_steps(rows)
@@ -119,6 +128,9 @@ def column_breaks(
         row = block.placement.row_of_step(int(np.argmax(inside)) + 1)
         return start + row if block.list_offsets is None else row_locator(start, block.list_offsets)(row)
 
+    turns = None
+    if block.lanes.count == 1 and absent is None:
+        turns = turns_in(name, cells, is_text=column.categories is not None)
     begins = stops = None
     if (
         restarted is not None
@@ -138,6 +150,7 @@ def column_breaks(
         direction,
         begins,
         stops,
+        turns,
     )
 
 

@@ -134,7 +134,7 @@ def _breaks(
         if rows is None or column.values.dtype.kind not in "iuf":
             continue
         is_null = None if column.is_null is None else _per_row(block, column, column.is_null, start)
-        found[name] = column_breaks(block, neighbours, column, rows, is_null, start)
+        found[name] = column_breaks(block, neighbours, name, column, rows, is_null, start)
     return found
 
 

@@ -16,6 +16,7 @@ from gaecli.layouts.evidence.counters import flag_of_counter, use_of_counter
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.judging.interleaved import interleaved
 from gaecli.records import dataclass
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
@@ -62,7 +63,9 @@ def unused_borders(
     for name in summaries[0].ends.breaks:
         found = [block for summary in summaries if (block := summary.ends.breaks.get(name)) is not None]
         if name not in told and len(found) == len(summaries):
-            note = _judged(name, found, stream)
+            note = _judged(name, found, stream) or interleaved(
+                name, str(paths[0]), [block.turns for block in found]
+            )
             notes += [] if note is None else [note]
     return notes
 

@@ -1,0 +1,91 @@
+"""Columns of which the values take turns row by row, or stand still for as many rows each: rows of several at once.
+
+A log of vector environments has a row for each of them and each time, one after the other. Without the column that
+tells them apart their steps are taken for one trajectory, whatever its name is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gaecli.array_types import Array
+from gaecli.names import word_set, words_of
+from gaecli.records import dataclass
+
+#: So many take turns at most, and so often in the first rows of a block, for it to be no chance.
+_MOST_AT_ONCE, _FEWEST_ROUNDS = 64, 6
+_FIRST_ROWS = 1 << 10
+#: Of the cells of all rounds, so many have to be there: agents die. Of two, chance would fill two thirds.
+_FILLED, _FILLED_OF_TWO = 0.75, 0.95
+#: What goes round by itself, and what counts.
+_CYCLES = word_set(
+    "hour hours minute minutes min second seconds day days weekday weekdays dow month months week quarter year "
+    "season slot session phase progress remaining left turn count counter substep micro minibatch index idx"
+)
+_TIMES = word_set(
+    "time timestamp timestamps clock elapsed step steps timestep timesteps frame frames tick ticks t"
+)
+#: What stands still while an update of the policy gathers its steps.
+_UPDATES = word_set("update updates iteration iterations epoch epochs rollout rollouts policy train training")
+
+
+@dataclass(frozen=True)
+class TurnFacts:
+    """What one block says of one column."""
+
+    rows: int
+    #: Of values that take turns: how many there are, and how often they go round.
+    num_values: int = 0
+    num_rounds: int = 0
+    #: Of a time that stands still: for how many rows each time, and how many times there are. A short block has none.
+    width: int = 0
+    num_times: int = 0
+
+
+def turns_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
+    """None where the cells are neither."""
+    words = set(words_of(name))
+    is_time = bool(words & _TIMES)
+    if is_time:
+        return None if is_text or words & _UPDATES else _standing(cells)
+    if words & _CYCLES:
+        return None
+    first = _rounds(cells[:_FIRST_ROWS])
+    if len(cells) <= _FIRST_ROWS or first is None:
+        return first
+    return _rounds(cells) if takes_turns(first) else None
+
+
+def takes_turns(facts: TurnFacts) -> bool:
+    filled = _FILLED_OF_TWO if facts.num_values == 2 else _FILLED
+    return facts.num_rounds >= _FEWEST_ROUNDS and facts.rows >= filled * facts.num_rounds * facts.num_values
+
+
+def _rounds(cells: Array) -> TurnFacts | None:
+    """A round is a run of rows in the order in which the values are there first."""
+    if cells.ndim != 1:
+        return None
+    distinct, first, codes = np.unique(cells, return_index=True, return_inverse=True)
+    if len(distinct) > _MOST_AT_ONCE:
+        return None
+    order = np.argsort(np.argsort(first))[codes]
+    return TurnFacts(len(cells), len(distinct), 1 + int(np.count_nonzero(order[1:] <= order[:-1])))
+
+
+def _standing(cells: Array) -> TurnFacts | None:
+    """It goes up after as many rows each time, but for the first and the last, which may stand in other blocks."""
+    if cells.ndim != 1 or cells.dtype.kind not in "iuf":
+        return None
+    head = cells[:_FIRST_ROWS]
+    for part in (head, cells):
+        places = np.flatnonzero(part[1:] != part[:-1]) + 1
+        if (part[places] < part[places - 1]).any():
+            return None
+        widths = np.diff(places)
+        if not len(widths):
+            return TurnFacts(len(cells)) if len(cells) <= 2 * _MOST_AT_ONCE else None
+        if not 2 <= widths[0] <= _MOST_AT_ONCE or (widths != widths[0]).any():
+            return None
+        if max(places[0], len(part) - places[-1]) > widths[0]:
+            return None
+    return TurnFacts(len(cells), width=int(widths[0]), num_times=len(widths))

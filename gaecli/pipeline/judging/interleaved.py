@@ -1,0 +1,53 @@
+"""Rows of several environments at once that nothing tells apart: told by the column whose values take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gaecli.layouts.evidence.interleaved import TurnFacts, takes_turns
+from gaecli.shell_words import word
+from gaecli.summary import WarningNote
+
+#: So many times at least, each for as many rows.
+_FEWEST_TIMES = 8
+
+
+def interleaved(name: str, path: str, blocks: Sequence[TurnFacts | None]) -> WarningNote | None:
+    """Of one column of a stream without ids of episodes and environments."""
+    found = [block for block in blocks if block is not None]
+    if not found or len(found) < len(blocks):
+        return None
+    widths = {block.width for block in found if block.width}
+    if widths:
+        return _of_times(name, path, found, widths.pop()) if len(widths) == 1 else None
+    together = TurnFacts(
+        sum(block.rows for block in found),
+        max(block.num_values for block in found),
+        sum(block.num_rounds for block in found),
+    )
+    if together.num_values < 2 or not takes_turns(together):
+        return None
+    return WarningNote(
+        "unused-id",
+        f"`{name}`, which no role uses, has {together.num_values} values that take turns row by row, as in a log of "
+        f"so many environments or agents: {together.num_rounds:,} rounds in `{path}`",
+        path,
+        together.num_rounds,
+        hint=f"pass `--env-column {word(name)}` if it tells trajectories apart; `--episode-column none` if it does "
+        "not",
+    )
+
+
+def _of_times(name: str, path: str, found: Sequence[TurnFacts], width: int) -> WarningNote | None:
+    num_times = sum(block.num_times for block in found)
+    if num_times < _FEWEST_TIMES:
+        return None
+    return WarningNote(
+        "unused-id",
+        f"`{name}`, which no role uses, stands still for {width} rows each time, as in a log of {width} environments "
+        f"whose rows take turns: {num_times:,} times in `{path}`",
+        path,
+        num_times,
+        hint=f"if so, add a column that numbers them (row number modulo {width}) and name it with `--env-column`; "
+        "`--episode-column none` if all rows are of one",
+    )

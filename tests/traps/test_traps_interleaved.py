@@ -1,0 +1,78 @@
+"""Rows of several environments at once: told by a column whose values take turns, or by the time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from traps.passed_over import notes_of, plain_gae, write
+
+import gaecli
+from gaecli.commands import check as checkup
+from gaecli.commands import compute as run
+
+TIMES, ENVS = 20, 3
+RNG = np.random.default_rng(9)
+DONE = np.zeros((TIMES, ENVS), bool)
+DONE[[6, 13], 0] = DONE[[4, 15], 1] = DONE[9, 2] = True
+STEPS = {name: RNG.normal(size=(TIMES, ENVS)) for name in ("reward", "value")}
+ENV = np.tile(np.arange(ENVS), TIMES)
+TIME = np.repeat(np.arange(TIMES), ENVS)
+COLUMNS = {name: cells.ravel() for name, cells in STEPS.items()} | {"done": DONE.ravel()}
+WANTED = np.stack(
+    [plain_gae(STEPS["reward"][:, env], STEPS["value"][:, env], DONE[:, env]) for env in range(ENVS)], axis=1
+)
+
+
+def in_blocks(num_rows, monkeypatch):
+    for module in (run, checkup):
+        monkeypatch.setattr(module, "rows_per_block", lambda memory_bytes: num_rows)
+
+
+@pytest.mark.parametrize("num_rows", [13, 30, 1_000])
+@pytest.mark.parametrize("cells", [ENV * 7 + 3, np.array(["MSFT", "AAPL", "GOOG"])[ENV]])
+def test_values_that_take_turns_are_told_with_the_way_out(tmp_path, cells, num_rows, monkeypatch):
+    in_blocks(num_rows, monkeypatch)
+    path = write(tmp_path, COLUMNS | {"Anlage": cells}, ".parquet")
+    (note,) = notes_of(path, "unused-id")
+    assert "3 values that take turns row by row" in note.message
+    assert "`--env-column Anlage`" in note.hint
+    assert notes_of(path, "unused-id", columns={"episode": "none"}) == []
+    gaecli.compute(path, env_column="Anlage")
+    # float32 columns of float64 numbers
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], WANTED.ravel(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_rows", [14, 1_000])
+@pytest.mark.parametrize(("name", "cells"), [("global_step", TIME * 3), ("timestamp", TIME * 0.05)])
+def test_a_time_that_stands_still_is_told(tmp_path, name, cells, num_rows, monkeypatch):
+    in_blocks(num_rows, monkeypatch)
+    (note,) = notes_of(write(tmp_path, COLUMNS | {name: cells}, ".parquet"), "unused-id")
+    assert f"`{name}`, which no role uses, stands still for 3 rows each time" in note.message
+    assert "row number modulo 3" in note.hint
+
+
+def test_agents_that_leave_take_turns_all_the_same(tmp_path):
+    kept = ~((ENV == 1) & (TIME % 10 > 6))
+    columns = {name: cells[kept] for name, cells in (COLUMNS | {"Spieler": ENV}).items()}
+    (note,) = notes_of(write(tmp_path, columns, ".parquet"), "unused-id")
+    assert "--env-column Spieler" in note.hint
+
+
+ROWS = TIMES * ENVS
+QUIET = {
+    "hour": np.arange(ROWS) % 24,
+    "weekday": np.array(["Mon", "Tue", "Wed", "Thu", "Fri"])[np.arange(ROWS) % 5],
+    "update": np.arange(ROWS) // 3,
+    "rollout_step": np.arange(ROWS) // 5,
+    "timestamp": np.arange(ROWS) * 0.05,
+    "clock": np.sort(RNG.integers(0, 20, ROWS)),
+    "Fahrt": RNG.integers(0, 3, ROWS),
+    "lever": np.array(["left", "right"])[RNG.integers(0, 2, ROWS)],
+    "mood": np.array(["calm", "tense"])[np.arange(ROWS) // 4 % 2],
+}
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_other_columns_are_quiet(tmp_path, name):
+    assert notes_of(write(tmp_path, COLUMNS | {name: QUIET[name]}, ".parquet"), "unused-id") == []
