@@ -17,6 +17,8 @@ _SUGGESTED = {
     "reward": ("rew", "score"),
     "value": ("vf", "critic", "baseline", "v_", "val"),
 }
+#: The same as whole names: one letter says little, and where nothing else is there it may be meant.
+_SHORT_NAMES: Mapping[str, tuple[str, ...]] = {"reward": (), "value": ("v", "vs")}
 
 #: What is computed from rewards and values, or stands one step beside them.
 _NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
@@ -118,6 +120,7 @@ def _nearest(role: str, names: Sequence[str]) -> str | None:
             if part in name.lower() and not any(other in name.lower() for other in _NEVER_SUGGESTED):
                 return name
     near = difflib.get_close_matches(role, names, n=len(names) or 1, cutoff=0.6)
+    near += [name for name in names if name.lower() in _SHORT_NAMES[role]]
     return next((name for name in near if not any(other in name.lower() for other in _NEVER_SUGGESTED)), None)
 
 

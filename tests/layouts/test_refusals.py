@@ -18,6 +18,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
     "no reward": (but(reward=None), {}, 2, ("no reward column", "value, done", "--reward-column")),
     "no value": (but(value=None), {}, 2, ("no value column", "reward, done", "--value-column")),
     "no value, but one like it": (but(value=None, vf_pred=[0.0] * 4), {}, 2, ("--value-column vf_pred",)),
+    "no value, but a letter": (but(value=None, V=[0.0] * 4), {}, 2, ("if it is `V`", "--value-column V")),
     "scalar score": ({"step": [1], "prompt": ["a"], "score": [0.5]}, {}, 2, ("no reward column", "score")),
     "aliases differ": (
         but(rewards=[1.0, 2.0, 3.5, 5.0]),
