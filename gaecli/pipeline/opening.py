@@ -252,12 +252,17 @@ def open_stream(
     files = open_files(plan, settings, block_rows, RowOrder())
     for opened in files:
         check_memory(opened.file, opened.layout, settings, memory_bytes)
-        if opened.layout.kind.name in ("nested", "batch-major"):
+        if opened.layout.kind.name in ("nested", "batch-major") or _names_labels(opened.file):
             _check_rows_of_steps(opened, settings)
     stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
     stream.warnings.extend(_remarks(stream))
     stream.warnings.extend(_unused_columns(stream))
     return stream
+
+
+def _names_labels(file: RolloutFile) -> bool:
+    """As tables do that have a row per token."""
+    return any("label" in name.lower() or "target" in name.lower() for name in file.columns)
 
 
 def _check_rows_of_steps(opened: OpenFile, settings: Settings) -> None:

@@ -182,3 +182,23 @@ def test_inspect_tells_what_compute_would_ask(tmp_path: Path) -> None:
     assert "`labels`" in info.problem
     assert info.hint is not None
     assert "labels!=-100" in info.hint
+
+
+def test_labels_of_a_row_per_token_are_asked_about(run_gae: Callable[..., Any], tmp_path: Path) -> None:
+    columns = {"rewards": REWARDS, "values": VALUES, "labels": np.where(KEPT, IDS, -100)}
+    rows = [
+        {"episode_id": row, **{name: cells[row, token].item() for name, cells in columns.items()}}
+        for row in range(len(KEPT))
+        for token in range(KEPT.shape[1])
+    ]
+    path = tmp_path / "tokens.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    refused = run_gae("compute", path, *words(".jsonl"))
+    assert refused.returncode == 2
+    flags = re.findall(r"`(--mask-column [^`]*)`", refused.stderr)[0]
+    assert run_gae("compute", path, *words(".jsonl"), *shlex.split(flags)).returncode == 0
+    found = [json.loads(line)["advantage"] for line in path.read_text().splitlines()]
+    kept = np.flatnonzero(KEPT.ravel())
+    np.testing.assert_allclose(
+        np.array(found, float)[kept], of_kept(KEPT).ravel()[kept], rtol=1e-5, atol=1e-6
+    )

@@ -137,7 +137,7 @@ def why_unusable(dataset: Any, kind: ColumnKind | None = None) -> str | None:
     if (kind or kind_of(dataset.dtype)) == "other":
         return f"type {dataset.dtype} holds no numbers"
     if math.prod(shape[1:]) != 1:
-        return f"shape {shape} holds more than one number per step"
+        return f"shape {shape} holds more than one number per step; arrays of two axes are read from NPZ and `.pt`"
     if lies_elsewhere(dataset):
         return "its content lies in another file"
     num_bytes, stored = math.prod(shape) * int(dataset.dtype.itemsize), dataset.id.get_storage_size()

@@ -78,6 +78,8 @@ class Mark:
 
 def check_rows_of_steps(file: RolloutFile, layout: Layout, settings: Settings, units: Sequence[Unit]) -> None:
     """`UsageError` where columns beside the steps say that some are none, or are of another trajectory."""
+    if layout.kind.name == "long":
+        _check_labels(file, layout, settings, units)
     if not layout.has_steps or not _has_rows_of_steps(layout):
         return
     may_hold_marks, may_be_packed = not _is_told(layout, settings), is_open(layout, settings)
@@ -100,22 +102,37 @@ def check_rows_of_steps(file: RolloutFile, layout: Layout, settings: Settings, u
         check_packed(file, rows)
     mark = next(_marks(rows), None) if may_hold_marks else None
     if mark is not None:
-        raise _question(mark, file, rows, has_own_rewards=has_own_rewards)
+        raise _question(mark, file, rows.num_steps, _use(mark, rows, has_own_rewards=has_own_rewards))
     if counts:
         check_counts_by_rewards(file, rows)
 
 
-def _question(mark: Mark, file: RolloutFile, rows: RowsOfSteps, *, has_own_rewards: bool) -> UsageError:
-    flag = f"pass `--mask-column {word(mark.test)}` if these are none"
+def _check_labels(file: RolloutFile, layout: Layout, settings: Settings, units: Sequence[Unit]) -> None:
+    """The same of a row per token: by labels of -100 alone, as -1 may be that of a step without a label."""
+    columns = [] if _is_told(layout, settings) else _per_row(file, layout, settings)
+    names = [name for name in columns if _is_of_tokens(name)]
+    rows = RowsOfSteps.of(file, layout.roles.names["reward"], names, units) if names else None
+    for name, column in {} if rows is None else rows.of_rows.items():
+        mark = _label(name, column)
+        if mark is not None and mark.value == str(_NO_LABEL) and mark.count < len(column.values):
+            flags = f"pass `--mask-column {word(mark.test)} --mask-mode zero` if these are none"
+            raise _question(mark, file, len(column.values), flags)
+
+
+def _use(mark: Mark, rows: RowsOfSteps, *, has_own_rewards: bool) -> str:
     if has_own_rewards and mark.operator == "!=" and _has_rewards(rows, mark):
-        flag = (
+        return (
             f"some of them have a reward: where `{mark.value}` ends a response as well, write how many steps each "
             "row has, and name that column with `--mask-column`"
         )
+    return f"pass `--mask-column {word(mark.test)}` if these are none"
+
+
+def _question(mark: Mark, file: RolloutFile, num_steps: int, use: str) -> UsageError:
     return UsageError(
-        f"`{mark.column}` of `{file.path}` {mark.why} {mark.count:,} of the first {rows.num_steps:,} steps, and "
-        "nothing says which of them count",
-        hint=f"{flag}, or pass `--mask-column none` if all are steps",
+        f"`{mark.column}` of `{file.path}` {mark.why} {mark.count:,} of the first {num_steps:,} steps, and nothing "
+        "says which of them count",
+        hint=f"{use}, or pass `--mask-column none` if all are steps",
     )
 
 
@@ -182,7 +199,7 @@ def _marks(rows: RowsOfSteps) -> Iterator[Mark]:
                 yield mark
 
 
-def _label(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
+def _label(name: str, column: Column, _: RowsOfSteps | None = None) -> Mark | None:
     """-100 beside numbers that are not negative; of what is called tokens, any other negative one."""
     if column.values.dtype.kind not in "if":
         return None
