@@ -34,6 +34,8 @@ class TurnFacts:
     """What one block says of one column."""
 
     rows: int
+    #: Two numbers by turns may be anything; two names are not.
+    is_text: bool = False
     #: Of values that take turns: how many there are, and how often they go round.
     num_values: int = 0
     num_rounds: int = 0
@@ -50,18 +52,20 @@ def turns_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
         return None if is_text or words & _UPDATES else _standing(cells)
     if words & _CYCLES:
         return None
-    first = _rounds(cells[:_FIRST_ROWS])
+    first = _rounds(cells[:_FIRST_ROWS], is_text)
     if len(cells) <= _FIRST_ROWS or first is None:
         return first
-    return _rounds(cells) if takes_turns(first) else None
+    return _rounds(cells, is_text) if takes_turns(first) else None
 
 
 def takes_turns(facts: TurnFacts) -> bool:
+    if facts.num_values < (2 if facts.is_text else 3):
+        return False
     filled = _FILLED_OF_TWO if facts.num_values == 2 else _FILLED
     return facts.num_rounds >= _FEWEST_ROUNDS and facts.rows >= filled * facts.num_rounds * facts.num_values
 
 
-def _rounds(cells: Array) -> TurnFacts | None:
+def _rounds(cells: Array, is_text: bool) -> TurnFacts | None:
     """A round is a run of rows in the order in which the values are there first."""
     if cells.ndim != 1:
         return None
@@ -69,7 +73,7 @@ def _rounds(cells: Array) -> TurnFacts | None:
     if len(distinct) > _MOST_AT_ONCE:
         return None
     order = np.argsort(np.argsort(first))[codes]
-    return TurnFacts(len(cells), len(distinct), 1 + int(np.count_nonzero(order[1:] <= order[:-1])))
+    return TurnFacts(len(cells), is_text, len(distinct), 1 + int(np.count_nonzero(order[1:] <= order[:-1])))
 
 
 def _standing(cells: Array) -> TurnFacts | None:

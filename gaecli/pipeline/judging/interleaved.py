@@ -22,10 +22,11 @@ def interleaved(name: str, path: str, blocks: Sequence[TurnFacts | None]) -> War
         return _of_times(name, path, found, widths.pop()) if len(widths) == 1 else None
     together = TurnFacts(
         sum(block.rows for block in found),
+        found[0].is_text,
         max(block.num_values for block in found),
         sum(block.num_rounds for block in found),
     )
-    if together.num_values < 2 or not takes_turns(together):
+    if not takes_turns(together):
         return None
     return WarningNote(
         "unused-id",
