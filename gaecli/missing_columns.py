@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 
 from gaecli.errors import UsageError
@@ -15,11 +16,12 @@ from gaecli.shell_words import word
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
 _SUGGESTED = {
     "reward": ("rew", "score"),
-    "value": ("vf", "critic", "baseline", "v_", "val"),
+    "value": ("vf", "critic", "baseline", r"\bv_", "val"),
 }
 #: The same as whole names: one letter says little, and where nothing else is there it may be meant.
 _SHORT_NAMES: Mapping[str, tuple[str, ...]] = {"reward": (), "value": ("v", "vs")}
 
+_SEPARATORS = re.compile(r"[/:]")
 #: What is computed from rewards and values, or stands one step beside them.
 _NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
 #: Flags that take a test of a column.
@@ -115,10 +117,13 @@ def _success(file: RolloutFile) -> tuple[str | None, str]:
 
 
 def _nearest(role: str, names: Sequence[str]) -> str | None:
-    for part in _SUGGESTED[role]:
-        for name in names:
-            if part in name.lower() and not any(other in name.lower() for other in _NEVER_SUGGESTED):
-                return name
+    dotted = {name: _SEPARATORS.sub(".", name.lower()) for name in names}
+    exact = [name for name in names if dotted[name] in ALIASES[role]]  # `next/reward`
+    fields = [name for name in names if dotted[name].rpartition(".")[2] in ALIASES[role]]
+    parts = [name for part in _SUGGESTED[role] for name in names if re.search(part, name.lower()) is not None]
+    for name in (*exact, *fields, *parts):
+        if name in exact or not any(other in name.lower() for other in _NEVER_SUGGESTED):
+            return name
     near = difflib.get_close_matches(role, names, n=len(names) or 1, cutoff=0.6)
     near += [name for name in names if name.lower() in _SHORT_NAMES[role]]
     return next((name for name in near if not any(other in name.lower() for other in _NEVER_SUGGESTED)), None)

@@ -14,6 +14,7 @@ from gaecli.layouts.cells import Cells
 from gaecli.layouts.frames import core
 from gaecli.layouts.keys import change_points
 from gaecli.names import INVERTED_ROLES
+from gaecli.shell_words import word
 
 #: Ids need not be equal, they must change at the same rows; steps are compared where they are used.
 _ID_ROLES = ("episode", "env")
@@ -29,7 +30,7 @@ def check_alternate_shapes(file: RolloutFile, roles: Roles) -> None:
             raise UsageError(
                 f"`{chosen.name}` and `{other.name}` of `{file.path}` could both be the "
                 f"{role.replace('_', ' ')}, and have shapes {chosen.shape} and {other.shape}",
-                hint=f"say which one with `{flag_of(role)}`",
+                hint=_which(role, chosen.name, other.name),
             )
 
 
@@ -45,8 +46,13 @@ def check_alternates(columns: Mapping[str, Column], roles: Roles, cells: Cells) 
                     f"`{roles.names[role]}` and `{name}` of `{cells.path}` could both be the "
                     f"{role.replace('_', ' ')} and differ, first at {cells.locate(first)}; "
                     f"{int(differs.sum()):,} such in all",
-                    hint=f"say which one with `{flag_of(role)}`",
+                    hint=_which(role, roles.names[role], name),
                 )
+
+
+def _which(role: str, one: str, other: str) -> str:
+    flag = flag_of(role)
+    return f"say which one: `{flag} {word(one)}` or `{flag} {word(other)}`"
 
 
 def _differences(one: Column, other: Column, role: str) -> BoolArray | None:

@@ -26,7 +26,7 @@ from gaecli.layouts.ends import (
     read_flags,
 )
 from gaecli.layouts.evidence.id_holes import id_holes
-from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
+from gaecli.layouts.evidence.ids import IdTrace, role_of_suspect, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.extras import ExtraCells, check_extras, read_extras, read_own_roles, zeroed
 from gaecli.layouts.facts import Ends, facts_of
@@ -53,6 +53,7 @@ from gaecli.layouts.steps import (
 )
 from gaecli.rollouts import NO_LANES, Block, Labels
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 
 
 def id_comes_back(label: Hashable, path: str, hint: str | None = None) -> DataError:
@@ -391,12 +392,21 @@ class LongLayout:
             found,
             self._path,
             cells.locate,
-            lambda: way_out(found, steps[found], moved[found], same, self.roles),
+            lambda: way_out(found, steps[found], moved[found], same, self.roles) or self._tell_apart(),
         )
         numbers = moved[found].numbers
         if not moved[found].counts:
             numbers = numbers.astype(np.float64)
         return (numbers[arrangement.starts], numbers[arrangement.stops - 1]), stride
+
+    def _tell_apart(self) -> str:
+        """By the name of a column that nothing uses."""
+        if not self._suspects:
+            return ""
+        name = self._suspects[0]
+        return (
+            f"pass `--{role_of_suspect(name, self.roles)}-column {word(name)}` if it tells them apart; else "
+        )
 
     def _check_starts(
         self, columns: Mapping[str, Column], ended: BoolArray, arrangement: Arrangement, cells: Cells

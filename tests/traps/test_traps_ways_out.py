@@ -36,6 +36,7 @@ REFUSED = {
     "countdown": ({"remaining": LEFT + 0.5}, "--done-column remaining=0.5 --done-at end"),
     "id": ({"Lauf": EPISODE * 11}, "--episode-column Lauf"),
     "text": ({"run": np.array(list("gadbcfe"))[EPISODE]}, "--episode-column run"),
+    "two": ({"done": LAST, "dones": STEP == 0}, "--done-column done"),
     "terminated": ({"terminated": SOME, "step": STEP}, "--done-column step=0 --done-at start"),
     "one_id": (
         {"episode": np.zeros(len(STEP), int), "step": STEP},
@@ -98,3 +99,30 @@ def test_a_counter_that_begins_anywhere_has_no_such_flags(tmp_path):
     path = write(tmp_path, STEPS | {"terminated": SOME, "sim_tick": cells}, ".parquet")
     (note,) = notes_of(path, "unused-id")
     assert "sim_tick=" not in note.hint
+
+
+def test_steps_of_agents_are_told_apart_by_the_column_of_a_likely_name(tmp_path):
+    twice = {
+        name: np.repeat(cells, 2) for name, cells in (STEPS | {"episode": EPISODE, "step": STEP}).items()
+    }
+    path = write(tmp_path, twice | {"agent": np.tile(["red", "blue"], len(STEP))}, ".parquet")
+    with pytest.raises(gaecli.DataError, match="twice in one trajectory") as error:
+        gaecli.compute(path)
+    assert commands(error.value.hint)[0] == "--env-column agent"
+    gaecli.compute(path, env_column="agent")
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], np.repeat(WANTED, 2), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "command"),
+    [
+        (("next/reward", "value"), "--reward-column next/reward"),
+        (("rew", "policy/v_s"), "--value-column policy/v_s"),
+    ],
+)
+def test_a_path_that_ends_as_a_role_is_called_is_named_first(tmp_path, names, command):
+    columns = dict(zip(names, STEPS.values(), strict=True))
+    path = write(tmp_path, {"info/env_id": EPISODE} | columns | {"done": LAST}, ".npz")
+    with pytest.raises(gaecli.UsageError) as error:
+        gaecli.compute(path)
+    assert commands(error.value.hint) == [command]
