@@ -119,8 +119,8 @@ def done_on_first_row(window: Window) -> _FirstRow | None:
     if is_decided or window.context.flags.done_at != "end":
         return None
     where = window.lane_starts & window.ended
-    seconds = np.flatnonzero(window.in_lane)
-    is_alone = window.has_ids and not window.follows[seconds[0]] if len(seconds) else None
+    second = int(np.argmax(window.in_lane))
+    is_alone = window.has_ids and not window.follows[second] if window.in_lane[second] else None
     return _FirstRow(
         window.hits(where, lambda step: f"{window.context.ends} is set on the very first row"),
         int(np.count_nonzero(window.lane_starts)),

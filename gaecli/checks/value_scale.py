@@ -227,12 +227,14 @@ def _sums(window: Window, found: _Runs, returns: FloatArray) -> tuple[IndexArray
     left_out = np.flatnonzero(~window.usable)
     owners = np.searchsorted(found.firsts, left_out, side="right") - 1
     counts = found.lasts + 1 - found.firsts - np.bincount(owners, minlength=len(found.firsts))
-    squares = []
-    for numbers in (window.values, returns):
+
+    def squares(numbers: FloatArray) -> FloatArray:
         squared = np.square(numbers)
         squared[left_out] = 0.0
-        squares.append(np.add.reduceat(squared, found.firsts))
-    return counts, squares[0], squares[1]
+        sums: FloatArray = np.add.reduceat(squared, found.firsts)
+        return sums
+
+    return counts, squares(window.values), squares(returns)
 
 
 def _weights(window: Window, steps: IndexArray, last: IndexArray | int) -> FloatArray:

@@ -17,6 +17,7 @@ from gaecli.checks.windows import Windows
 from gaecli.columns import Roles
 from gaecli.commands.answers import MakeSettings
 from gaecli.commands.groups_over_blocks import add_groups
+from gaecli.commands.rules_ahead import BehindTheRules, RulesAhead
 from gaecli.diagnosis import Checkup, Finding
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import DataError, GaeError, UsageError
@@ -45,7 +46,7 @@ from gaecli.summary import Failure
 
 #: Of a block as other commands read it.
 _BLOCKS_PER_BLOCK = 2
-#: Of the memory limit, for columns that are kept from the first look to the second.
+#: Of the memory limit, for columns that are kept from one look to the other.
 _KEPT_SHARE = 0.4
 
 
@@ -188,13 +189,14 @@ class _Checker:
         ledger: GroupLedger,
         threads: Threads,
     ) -> None:
+        #: Of all streams; None where nothing is compared, or no rule asks.
+        has_groups = stream.settings.group_columns != () and any(rule.scope == "groups" for rule in rules)
+        self.ledger = ledger if has_groups else None
+        #: Trajectories go on in other blocks: what they score is known once all of them were seen.
+        self._is_crossing = any(opened.layout.crosses_blocks for opened in stream.files)
         #: Of rows that are gone over twice, by the rules and by `compute`.
         self._room = Room(int(stream.memory_bytes * _KEPT_SHARE))
-        files = [
-            replace(opened, file=KeptFile(opened.file, self._room)) if _has_a_cell_per_row(opened) else opened
-            for opened in stream.files
-        ]
-        self.stream = replace(stream, files=files)
+        self.stream = replace(stream, files=[self._kept(opened) for opened in stream.files])
         self.settings = stream.settings
         # What the rules make of a block takes memory; where one block is enough it is one.
         self.block_rows = (
@@ -202,16 +204,16 @@ class _Checker:
         )
         self.threads = threads
         self.rules = rules
-        #: Of all streams; None where nothing is compared, or no rule asks.
-        has_groups = stream.settings.group_columns != () and any(rule.scope == "groups" for rule in rules)
-        self.ledger = ledger if has_groups else None
-        #: Trajectories go on in other blocks: what they score is known once all of them were seen.
-        self._is_crossing = any(opened.layout.crosses_blocks for opened in stream.files)
         self.contexts: list[Context] = []
         self.num_rows = 0
         self.edges: Edges | None = None
         self._path = str(stream.plan.paths[0])
         self._evidence: dict[str, Observation] = {}
+
+    def _kept(self, opened: OpenFile) -> OpenFile:
+        if not _has_a_cell_per_row(opened):
+            return opened
+        return replace(opened, file=KeptFile(opened.file, self._room, once=not self._compares))
 
     def findings(self) -> list[Finding]:
         try:
@@ -220,16 +222,22 @@ class _Checker:
             self._room.clear()
 
     def _findings(self) -> list[Finding]:
-        if self._look_at_all(self.block_rows) and self.block_rows < self.stream.num_rows and self._fits:
+        windows = Windows()
+        rules = RulesAhead(self._looked_at(self.block_rows, windows))
+        is_asked = self._compares or any(rule.scope in ("run", "between") for rule in self.rules)
+        first_look = self._first_look(rules) if is_asked else None
+        rules.finish()
+        if windows.is_unsorted and self.block_rows < self.stream.num_rows and self._fits:
             self._evidence, self.contexts, self.num_rows = {}, [], 0
-            self._look_at_all(self.stream.num_rows)
+            RulesAhead(self._looked_at(self.stream.num_rows, Windows())).finish()
         weighed = {code: hits for code, found in self._evidence.items() if (hits := found.weigh())}
         findings = [
             _finding(rule, weighed[rule.code], self._path)
             for rule in self.rules
             if rule.code in weighed and not any(code in weighed for code in rule.unless)
         ]
-        told = self._found_by_compute({finding.rule.code for finding in findings if _is_error(finding)})
+        errors = {finding.rule.code for finding in findings if finding.rule.severity == "error"}
+        told = [] if first_look is None else self._told_by_compute(first_look, errors)
         codes = {finding.rule.code for finding in told}
         explained = {rule.code for rule in self.rules if codes & set(rule.unless)}
         return [finding for finding in findings if finding.rule.code not in explained] + told
@@ -239,10 +247,14 @@ class _Checker:
         """Rows out of order are sorted all at once, as `compute` sorts them; groups were compared already."""
         return self.ledger is None and self.stream.num_rows * BYTES_PER_SORTED_ROW <= self.stream.memory_bytes
 
-    def _look_at_all(self, block_rows: int) -> bool:
-        """Whether rows stood out of order."""
-        windows = Windows()
-        for opened in self.stream.files:
+    @property
+    def _compares(self) -> bool:
+        """What trajectories score, once all blocks are known."""
+        return self.ledger is not None and self._is_crossing
+
+    def _looked_at(self, block_rows: int, windows: Windows) -> Iterator[tuple[int, int]]:
+        """By the rules; after each block its file, and the row behind it."""
+        for number, opened in enumerate(self.stream.files):
             file, layout = opened.file, opened.layout
             self.num_rows += file.num_rows
             context = Context(
@@ -251,9 +263,9 @@ class _Checker:
             self.contexts.append(context)
             self._add(self._found("file", context))
             subjects = self._subjects(context, opened, windows, block_rows)
-            for found in self.threads.run(self._found_in_block, subjects):
+            for stop, found in self.threads.run(self._found_in_block, subjects):
                 self._add(found)
-        return windows.is_unsorted
+                yield number, stop
 
     def _subjects(
         self, context: Context, opened: OpenFile, windows: Windows, block_rows: int
@@ -308,9 +320,11 @@ class _Checker:
         except GaeError:  # told by a rule about cells, or at the end by the last rule
             return None
 
-    def _found_in_block(self, block: _BlockSubjects) -> dict[str, Observation]:
+    def _found_in_block(self, block: _BlockSubjects) -> tuple[int, dict[str, Observation]]:
         found = self._found("cells", block.cells)
-        return found if block.window is None else {**found, **self._found("steps", block.window)}
+        if block.window is not None:
+            found.update(self._found("steps", block.window))
+        return block.cells.start + block.cells.num_rows, found
 
     def _found(self, scope: str, subject: object) -> dict[str, Observation]:
         """By the code of the rule."""
@@ -322,13 +336,9 @@ class _Checker:
             known = self._evidence.get(code)
             self._evidence[code] = observation if known is None else known.merge(observation)
 
-    def _found_by_compute(self, errors: Collection[str]) -> list[Finding]:
+    def _told_by_compute(self, look: FirstLook, errors: Collection[str]) -> list[Finding]:
         """What `compute` itself would say. A refusal counts where no rule about errors has said anything."""
         rules = [rule for rule in self.rules if rule.scope in ("run", "between")]
-        compares = self.ledger is not None and self._is_crossing
-        if not rules and not compares:
-            return []
-        look = self._first_look()
         hits = {
             rule.code: found
             for rule in rules
@@ -343,14 +353,15 @@ class _Checker:
             and not (errors and rule.code == REFUSED)
         ]
 
-    def _first_look(self) -> FirstLook:
+    def _first_look(self, rules: RulesAhead) -> FirstLook:
         path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
-        compares = self.ledger is not None and self._is_crossing
-        context = RunContext.plain(estimator if compares else for_ends_only(estimator), 0, self.threads)
+        context = RunContext.plain(estimator if self._compares else for_ends_only(estimator), 0, self.threads)
+        behind = RunContext(BehindTheRules(context.engine, rules, self.stream.files), context.worker)
         try:
-            stream = summarised(self.stream, context)
-            if self.ledger is not None and compares:
+            stream = summarised(self.stream, behind)
+            if self.ledger is not None and self._compares:
+                rules.finish()
                 add_groups(self.ledger, stream, context, self.contexts)
         except GaeError as error:
             return FirstLook(path, error)
@@ -361,10 +372,6 @@ class _Checker:
 def _has_a_cell_per_row(opened: OpenFile) -> bool:
     file, names = opened.file, opened.columns
     return file.structure == "table" and not any((info := file.find(name)) and info.is_list for name in names)
-
-
-def _is_error(finding: Finding) -> bool:
-    return finding.rule.severity == "error"
 
 
 def _without_steps(file: RolloutFile, roles: Roles, settings: Settings) -> Layout | None:

@@ -34,6 +34,10 @@ class Room:
             self._left -= num_bytes
             return True
 
+    def give_back(self, num_bytes: int) -> None:
+        with self._lock:
+            self._left += num_bytes
+
     def add(self, file: KeptFile) -> None:
         self._files.append(file)
 
@@ -45,11 +49,15 @@ class Room:
 
 
 class KeptFile(WrappedFile):
-    """Where the lists of a column are long, blocks depend on what is read together, and are kept apart."""
+    """Where the lists of a column are long, blocks depend on what is read together, and are kept apart.
 
-    def __init__(self, file: RolloutFile, room: Room) -> None:
+    `once`: what is kept of a unit is given to the next who asks for it, and to nobody else.
+    """
+
+    def __init__(self, file: RolloutFile, room: Room, *, once: bool = False) -> None:
         super().__init__(file)
         self._room = room
+        self._is_once = once
         room.add(self)
         self._kept: dict[tuple[Unit, int, str], dict[_Bounds, list[Column]]] = {}
 
@@ -66,6 +74,8 @@ class KeptFile(WrappedFile):
             for index, (start, stop) in enumerate(bounds):
                 yield start, stop, {name: one[bounds][index] for name, one in zip(names, kept, strict=True)}
                 count_kept(self._file, stop - start)
+            if self._is_once:
+                self._drop(unit, rows_per_block)
             return
         yield from self._read(unit, names, rows_per_block)
 
@@ -84,12 +94,17 @@ class KeptFile(WrappedFile):
                 found = None
             if found is not None:
                 found.append((start, stop, columns))
+                if stop == unit.stop and self._room.take(num_bytes):
+                    bounds = tuple((start, stop) for start, stop, _ in found)
+                    for name in names:
+                        kept = self._kept.setdefault((unit, rows_per_block, name), {})
+                        kept[bounds] = [one[2][name] for one in found]
             yield start, stop, columns
-        if found is None or not self._room.take(num_bytes):
-            return
-        bounds = tuple((start, stop) for start, stop, _ in found)
-        for name in names:
-            self._kept.setdefault((unit, rows_per_block, name), {})[bounds] = [one[2][name] for one in found]
+
+    def _drop(self, unit: Unit, rows_per_block: int) -> None:
+        for key in [key for key in list(self._kept) if key[:2] == (unit, rows_per_block)]:
+            kept = self._kept.pop(key, {})
+            self._room.give_back(sum(_num_bytes(column) for columns in kept.values() for column in columns))
 
 
 def _num_bytes(column: Column) -> int:

@@ -49,10 +49,11 @@ def test_every_row_group_is_read_once_and_twice_where_there_is_no_room(
     rollouts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     once, findings = read_units(rollouts, monkeypatch, 1 << 20)
-    twice, same = read_units(rollouts, monkeypatch, 10)
-    assert once == [0, 20, 40]
-    assert twice == [0, 20, 40] * 2
-    assert findings == same
+    in_turn, same = read_units(rollouts, monkeypatch, 2500)  # of which one of them takes a third
+    twice, as_well = read_units(rollouts, monkeypatch, 10)
+    assert once == in_turn == [0, 20, 40]
+    assert twice == [0, 0, 20, 20, 40, 40]
+    assert findings == same == as_well
     assert ("GAE201", "all 60 values are 1", 60, 0) in findings
 
 
