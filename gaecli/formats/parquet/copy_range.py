@@ -267,7 +267,7 @@ class _Disk:
 
     def _run(self) -> None:
         try:
-            with self._path.open("rb", buffering=0) as file:
+            with self._path.open("r+b", buffering=0) as file:
                 while not self._is_over:
                     self._is_due.wait()
                     self._is_due.clear()
