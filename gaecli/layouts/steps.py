@@ -267,10 +267,9 @@ def way_out(name: str, steps: Steps, moved: Steps, same: BoolArray, roles: Roles
 
     has_ids = roles.get("episode") is not None
     numbers, follows = (steps.numbers, np.ones(len(same), np.bool_)) if has_ids else (moved.numbers, same)
-    flag = flag_in(name, numbers, follows)
-    if flag is None:
+    flags, number = flag_in(name, numbers, follows) or ("", 0.0)
+    if not flags.endswith("start"):  # a step that falls tells of rows in reverse order
         return ""
-    flags, number = flag
     return f"{use_of_counter(name, (f'--episode-column none {flags}' if has_ids else flags, number))}; else "
 
 

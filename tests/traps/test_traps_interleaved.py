@@ -59,9 +59,28 @@ def test_agents_that_leave_take_turns_all_the_same(tmp_path):
     assert "--env-column Spieler" in note.hint
 
 
+@pytest.mark.parametrize("num_rows", [13, 1_000])
+@pytest.mark.parametrize(
+    ("name", "cells"), [("global_step", np.arange(30)), ("timestamp", np.arange(30) * 0.1)]
+)
+def test_rows_in_reverse_order_are_told_and_sorted(tmp_path, name, cells, num_rows, monkeypatch):
+    in_blocks(num_rows, monkeypatch)
+    rewards, values = RNG.normal(size=(2, 30))
+    done = np.isin(np.arange(30), [6, 15, 22])
+    columns = {"reward": rewards[::-1], "value": values[::-1], "done": done[::-1], name: cells[::-1]}
+    path = write(tmp_path, columns, ".parquet")
+    (note,) = notes_of(path, "unused-id")
+    assert "falls from row to row in all 30 rows" in note.message
+    assert f"`--step-column {name}`" in note.hint
+    gaecli.compute(path, step_column=name)
+    wanted = plain_gae(rewards, values, done)[::-1]
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
+
+
 ROWS = TIMES * ENVS
 QUIET = {
     "hour": np.arange(ROWS) % 24,
+    "time_to_expiry": np.arange(ROWS)[::-1],
     "weekday": np.array(["Mon", "Tue", "Wed", "Thu", "Fri"])[np.arange(ROWS) % 5],
     "update": np.arange(ROWS) // 3,
     "rollout_step": np.arange(ROWS) // 5,

@@ -1,4 +1,5 @@
 """Columns of which the values take turns row by row, or stand still for as many rows each: rows of several at once.
+A time that falls all along: rows in reverse order.
 
 A log of vector environments has a row for each of them and each time, one after the other. Without the column that
 tells them apart their steps are taken for one trajectory, whatever its name is.
@@ -25,6 +26,7 @@ _CYCLES = word_set(
 _TIMES = word_set(
     "time timestamp timestamps clock elapsed step steps timestep timesteps frame frames tick ticks t"
 )
+_COUNTDOWN = word_set("left remaining remain to until till countdown budget expiry expiration go")
 #: What stands still while an update of the policy gathers its steps.
 _UPDATES = word_set("update updates iteration iterations epoch epochs rollout rollouts policy train training")
 
@@ -42,6 +44,8 @@ class TurnFacts:
     #: Of a time that stands still: for how many rows each time, and how many times there are. A short block has none.
     width: int = 0
     num_times: int = 0
+    #: Of a time: it falls from row to row.
+    falls: bool = False
 
 
 def turns_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
@@ -49,7 +53,7 @@ def turns_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
     words = set(words_of(name))
     is_time = bool(words & _TIMES)
     if is_time:
-        return None if is_text or words & _UPDATES else _standing(cells)
+        return None if is_text or words & _UPDATES else _falling(name, cells) or _standing(cells)
     if words & _CYCLES:
         return None
     first = _rounds(cells[:_FIRST_ROWS], is_text)
@@ -74,6 +78,19 @@ def _rounds(cells: Array, is_text: bool) -> TurnFacts | None:
         return None
     order = np.argsort(np.argsort(first))[codes]
     return TurnFacts(len(cells), is_text, len(distinct), 1 + int(np.count_nonzero(order[1:] <= order[:-1])))
+
+
+def _falling(name: str, cells: Array) -> TurnFacts | None:
+    """All along, over ends as well: rows that stand in reverse order. What is left of a time falls by itself."""
+    if (
+        cells.ndim != 1
+        or len(cells) < 2
+        or cells.dtype.kind not in "iuf"
+        or not _COUNTDOWN.isdisjoint(words_of(name))
+    ):
+        return None
+    falls = all(bool((part[1:] < part[:-1]).all()) for part in (cells[:_FIRST_ROWS], cells))
+    return TurnFacts(len(cells), falls=True) if falls else None
 
 
 def _standing(cells: Array) -> TurnFacts | None:

@@ -8,6 +8,8 @@ from gaecli.layouts.evidence.interleaved import TurnFacts, takes_turns
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
+#: Fewer rows may fall for any reason.
+_FEWEST_FALLING = 20
 #: So many times at least, each for as many rows.
 _FEWEST_TIMES = 8
 
@@ -17,6 +19,9 @@ def interleaved(name: str, path: str, blocks: Sequence[TurnFacts | None]) -> War
     found = [block for block in blocks if block is not None]
     if not found or len(found) < len(blocks):
         return None
+    if any(block.falls for block in found):
+        falls_in_all = all(block.falls or block.rows < 2 for block in found)
+        return _reversed(name, path, sum(block.rows for block in found)) if falls_in_all else None
     widths = {block.width for block in found if block.width}
     if widths:
         return _of_times(name, path, found, widths.pop()) if len(widths) == 1 else None
@@ -36,6 +41,19 @@ def interleaved(name: str, path: str, blocks: Sequence[TurnFacts | None]) -> War
         together.num_rounds,
         hint=f"pass `--env-column {word(name)}` if it tells trajectories apart; `--episode-column none` if it does "
         "not",
+    )
+
+
+def _reversed(name: str, path: str, num_rows: int) -> WarningNote | None:
+    if num_rows < _FEWEST_FALLING:
+        return None
+    return WarningNote(
+        "unused-id",
+        f"`{name}`, which no role uses, falls from row to row in all {num_rows:,} rows of `{path}`, as if they stood "
+        "in reverse order",
+        path,
+        num_rows,
+        hint=f"pass `--step-column {word(name)}` to take them in its order; `--episode-column none` to leave them",
     )
 
 
