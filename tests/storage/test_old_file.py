@@ -145,7 +145,8 @@ def test_a_failure_leaves_nothing_open(tmp_path: Path, closings: Closings) -> No
     assert str(path) not in open_files()
 
 
-#: A process that is there for one command, and a shell that tells what it has open and is slow to end.
+#: A process that is there for one command, and a shell that tells what it has open and is slow to end: with the
+#: folder of the test at the latest, which may be gone before it looks again.
 _COMMAND = """
 import os, sys
 from pathlib import Path
@@ -162,7 +163,7 @@ os._exit(0)
 _SLOW = """#!/bin/sh
 ls -l /proc/$$/fd > "{told}.part"
 mv "{told}.part" "{told}"
-while [ ! -e "{end}" ]; do sleep 0.05; done
+while [ -e "{told}" ] && [ ! -e "{end}" ]; do sleep 0.05; done
 """
 
 
