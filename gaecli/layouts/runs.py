@@ -14,7 +14,7 @@ import numpy as np
 
 from gaecli.array_types import Array, IndexArray
 from gaecli.columns import find_roles
-from gaecli.formats.base import Column, ColumnInfo, HoldsShortArrays, RolloutFile, Unit
+from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit, holds_short_arrays
 from gaecli.formats.wrapped import WrappedFile, innermost
 from gaecli.layouts.base import Layout
 from gaecli.names import words_of
@@ -51,7 +51,7 @@ def with_runs(file: RolloutFile, layout: Layout) -> RolloutFile:
 def runs_of(file: RolloutFile, like: str) -> Mapping[str, IndexArray]:
     """The arrays of a file that are such ones -> where the trajectories begin; `like`: the column of rewards."""
     source, reward = innermost(file), file.find(like)
-    if not isinstance(source, HoldsShortArrays) or reward is None or reward.unusable is not None:
+    if not holds_short_arrays(source) or reward is None or reward.unusable is not None:
         return {}
     if not reward.shape or reward.is_list or math.prod(reward.shape) != reward.shape[0]:
         return {}

@@ -134,8 +134,8 @@ class NewFile:
 
     def commit(self) -> None:
         """Rename the sealed file over its target; whoever calls this syncs the directory."""
-        checksum = checksum_path(self.target)
         if self._checksum is not None:
+            checksum = checksum_path(self.target)
             # Gone before the file that it fits is: a file without one is read, one with a wrong one is not.
             checksum.unlink(missing_ok=True)
         with _freed_behind(self.target):
