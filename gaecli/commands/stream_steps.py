@@ -35,14 +35,16 @@ if TYPE_CHECKING:
     from gaecli.pipeline.sketches import SketchBook
 
 
-@dataclass(eq=False)
 class Job:
     """A stream from the plan to its outcome."""
 
-    number: int
-    plan: StreamPlan
-    #: Once it is open, until it is over: of a thousand streams it is more than their data.
-    opened: OpenStream | None = None
+    __slots__ = ("number", "opened", "plan")
+
+    def __init__(self, number: int, plan: StreamPlan) -> None:
+        self.number = number
+        self.plan = plan
+        #: Once it is open, until it is over: of a thousand streams it is more than their data.
+        self.opened: OpenStream | None = None
 
 
 @dataclass(frozen=True, eq=False)

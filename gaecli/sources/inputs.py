@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaecli.datasets.base import DataSet, natural_key
 from gaecli.datasets.folders import candidates, primary_only, rollout_files, walk
@@ -42,9 +42,14 @@ if TYPE_CHECKING:
 __all__ = ["StreamPlan", "describe_streams", "natural_key", "plan_streams", "watched"]
 
 
-@dataclass(frozen=True)
-class StreamPlan:
-    """Files that follow one another. `root` is what output paths are relative to."""
+_NONE: Mapping[Path, Any] = {}
+
+
+class StreamPlan(NamedTuple):
+    """Files that follow one another. `root` is what output paths are relative to.
+
+    A tuple: of many small files there are thousands, and each process of the run has all of them.
+    """
 
     paths: tuple[Path, ...]
     root: Path
@@ -59,11 +64,11 @@ class StreamPlan:
     #: Its files were found by looking through the root, and so would others be that come to lie there.
     is_searched: bool = False
     #: File -> the data set that knows how to open it, where its place tells more than its content.
-    openers: Mapping[Path, DataSet] = field(default_factory=dict)
+    openers: Mapping[Path, DataSet] = _NONE
     #: File -> why it cannot be opened, where that was found out when it was looked for.
-    failures: Mapping[Path, GaeError] = field(default_factory=dict)
+    failures: Mapping[Path, GaeError] = _NONE
     #: File -> what is open of it, where it is read again and again.
-    opened: Mapping[Path, RolloutFile] = field(default_factory=dict)
+    opened: Mapping[Path, RolloutFile] = _NONE
     #: What is told of the rows that are gone over, where somebody watches.
     progress: Progress | None = None
 
@@ -73,7 +78,7 @@ class StreamPlan:
 
         if self.opened:
             return self
-        return replace(self, opened={path: KeptFile(self._open(path), room) for path in self.paths})
+        return self._replace(opened={path: KeptFile(self._open(path), room) for path in self.paths})
 
     def open(self, path: Path) -> RolloutFile:
         file = self.opened[path] if path in self.opened else self._open(path)
@@ -117,7 +122,7 @@ def watched(
         is_in_step=len(plans) == 1 if is_in_step is None else is_in_step,
         input=str(next(iter(sizes))) if len(sizes) == 1 else None,
     )
-    return [replace(plan, progress=progress) for plan in plans]
+    return [plan._replace(progress=progress) for plan in plans]
 
 
 def size_of(path: Path) -> int:
@@ -199,7 +204,7 @@ def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[Strea
     if failures and (join or len(found) == 1):
         raise next(iter(failures.values()))
     plans = _plans(found, join)
-    return [replace(plan, failures=failures) for plan in plans] if failures else plans
+    return [plan._replace(failures=failures) for plan in plans] if failures else plans
 
 
 def _plans(found: Sequence[_FoundFile], join: bool | None) -> list[StreamPlan]:

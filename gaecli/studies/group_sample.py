@@ -98,7 +98,7 @@ class GroupSamples:
         beside = [
             KeptFile(_ChosenRowsFile(*pair), room) for pair in zip(asked.against.files, rows, strict=True)
         ]
-        plan = replace(asked.plan, opened={file.path: file for file in chosen}, progress=None)
+        plan = asked.plan._replace(opened={file.path: file for file in chosen}, progress=None)
         against = replace(asked.against, files=beside)
         firsts = np.cumsum([0, *(file.num_rows for file in files)])
         origins = np.concatenate([first + own for first, own in zip(firsts, rows, strict=False)])

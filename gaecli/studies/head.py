@@ -18,7 +18,7 @@ def head_of(plan: StreamPlan, most_rows: int) -> StreamPlan:
     """The first rows of its first file, or all of that."""
     path = plan.paths[0]
     opened: dict[Path, RolloutFile] = {path: _FirstRowsFile(plan.open(path), most_rows)}
-    return replace(plan, paths=(path,), opened=opened)
+    return plan._replace(paths=(path,), opened=opened)
 
 
 class _FirstRowsFile(WrappedFile):

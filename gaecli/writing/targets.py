@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
@@ -22,7 +23,6 @@ from gaecli.formats.registry import (
 )
 from gaecli.formats.stored import own_columns
 from gaecli.names import LANGUAGE
-from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.shell_words import word
 from gaecli.sources.inputs import StreamPlan
@@ -39,8 +39,7 @@ from gaecli.writing.data_set_copies import (
 )
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """The place of one result. `in_place` where it is the input itself."""
 
     path: Path
