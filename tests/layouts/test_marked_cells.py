@@ -54,6 +54,9 @@ MARKS: dict[str, tuple[list[list[Any]], np.ndarray]] = {
     "old_logprobs": (where(KEPT, LOGPS, 1.0), KEPT),
     "actor.logps": (where(FILLED, LOGPS, 0.0), FILLED),
     "input_ids": (where(FILLED, IDS, 0), FILLED),
+    "advantages": (where(FILLED, LOGPS, 0.0), FILLED),
+    "kl": (where(FILLED, LOGPS, 0.0), FILLED),
+    "versions": (where(KEPT, np.full(KEPT.shape, 3), -1), KEPT),
     "speakers": (where(KEPT, np.full(KEPT.shape, "assistant"), "tool"), KEPT),
     "is_prompt": ((1 - KEPT).tolist(), KEPT),
     "prompt_mask": ((KEPT == 0).tolist(), KEPT),
@@ -128,6 +131,12 @@ def test_none_says_that_all_are_steps(tmp_path: Path, name: str) -> None:
         ("torque", np.where(KEPT, IDS - 110, -100)),  # others are negative, too
         ("old_logprobs", np.where(KEPT, LOGPS, -LOGPS)),  # densities
         ("old_logprobs", np.where(IDS % 5 == 0, 0.0, LOGPS)),  # tokens that are certain
+        (
+            "advantages",
+            np.where(np.arange(4)[:, None] == 1, 0.0, LOGPS),
+        ),  # a group whose scores are all equal
+        ("speed", np.where(FILLED, LOGPS, 0.0)),
+        ("returns", np.where(FILLED, LOGPS, 0.0)),
         ("turn_ids", np.cumsum(KEPT, axis=1) // 2 + 1),
         ("temperature", np.where(FILLED, LOGPS, np.nan)),
         ("labels", np.full(KEPT.shape, -100)),
@@ -150,6 +159,21 @@ def test_padding_may_stand_before_the_tokens(tmp_path: Path) -> None:
     with pytest.raises(gaecli.UsageError) as caught:
         gaecli.compute(path)
     assert "responses!=7" in str(caught.value.hint)
+
+
+def test_a_prompt_has_no_log_probabilities(tmp_path: Path) -> None:
+    """Rows as long as they are: 0 is what stands before the first token that was sampled."""
+    columns = {
+        "rewards": REWARDS,
+        "values": VALUES,
+        "logprobs": np.where(np.arange(6) > 3 - KEPT.argmax(1)[:, None], LOGPS, 0.0),
+    }
+    rows = [{name: cells[row, : 5 + row % 2].tolist() for name, cells in columns.items()} for row in range(4)]
+    path = tmp_path / "tokens.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(gaecli.UsageError) as caught:
+        gaecli.compute(path)
+    assert "logprobs!=0" in str(caught.value.hint)
 
 
 def test_padding_that_has_a_reward_is_not_named_as_such(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from gaecli.layouts.evidence.packed_rows import check_packed, is_open, may_pack
 from gaecli.layouts.evidence.padded_rows import check_counts_by_rewards
 from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
 from gaecli.layouts.evidence.unused_flags import flags_in
-from gaecli.names import RESULT_NAMES, speaks_of_ends, words_of
+from gaecli.names import RETURN_NAMES, speaks_of_ends, words_of
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.shell_words import word
@@ -36,13 +36,15 @@ def _listed(words: str) -> frozenset[str]:
 
 _TOKEN_WORDS = _listed(
     "token tokens label labels target targets input inputs output outputs response responses completion completions "
-    "sequence sequences answer generated"
+    "sequence sequences answer generated version versions"
 )
 #: Of names that number tokens, or tell of what kind they are.
 _NO_TOKEN_WORDS = _listed(
     "position positions segment type turn turns index idx len length lengths reward rewards"
 )
 _LOG_PROB = re.compile(r"(^|[_.])(log_?probs?|logps?)(_|$)")
+#: What is exactly 0 where nothing was computed, and hardly anywhere else.
+_MEASURE_WORDS = _listed("kl kls entropy entropys entropies advantage advantages adv advs")
 _MASK_WORDS = _listed("mask masks")
 #: `is_action`, `is_prompt`.
 _KINDS = _listed("action actions prompt response completion assistant generated model tool label pad padding")
@@ -120,7 +122,8 @@ def _check_labels(file: RolloutFile, layout: Layout, settings: Settings, units: 
 
 
 def _use(mark: Mark, rows: RowsOfSteps, *, has_own_rewards: bool) -> str:
-    if has_own_rewards and mark.operator == "!=" and _has_rewards(rows, mark):
+    is_token = mark.operator == "!=" and mark.value.isdigit() and not _is_log_prob(mark.column)
+    if is_token and has_own_rewards and _has_rewards(rows, mark):
         return (
             f"some of them have a reward: where `{mark.value}` ends a response as well, write how many steps each "
             "row has, and name that column with `--mask-column`"
@@ -170,7 +173,7 @@ def _per_row(file: RolloutFile, layout: Layout, settings: Settings) -> list[str]
 def _known(file: RolloutFile, layout: Layout, settings: Settings) -> set[str]:
     named = {*layout.roles.names.values(), *settings.columns.values(), *settings.stream_columns}
     ours = {*own_columns(file.provenance), *settings.output_columns}
-    return {*named, *ours, *layout.roles.row_columns, *RESULT_NAMES}
+    return {*named, *ours, *layout.roles.row_columns, *RETURN_NAMES}
 
 
 def _has_rows_of_steps(layout: Layout) -> bool:
@@ -187,12 +190,13 @@ def _is_beside(info: ColumnInfo, reward: ColumnInfo) -> bool:
 def _may_mark(name: str, info: ColumnInfo) -> bool:
     if info.kind == "id":
         return info.is_list
-    return info.kind in ("bool", "float") and (_is_mask(name) or _is_log_prob(name) or _is_of_tokens(name))
+    is_float = _is_log_prob(name) or _is_of_tokens(name) or _is_measure(name)
+    return info.kind in ("bool", "float") and (_is_mask(name) or is_float)
 
 
 def _marks(rows: RowsOfSteps) -> Iterator[Mark]:
     """Those that say it surest before others."""
-    for find in (_label, _zero_or_one, _speaker, _log_prob, _missing_token, _padding):
+    for find in (_label, _zero_or_one, _speaker, _log_prob, _missing_token, _padding, _measure):
         for name, column in rows.columns.items():
             mark = find(name, column, rows)
             if mark is not None and 0 < mark.count < rows.num_steps:
@@ -240,7 +244,16 @@ def _log_prob(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
     positive = values > 0
     if positive.any():
         return _unlike(name, positive, "1") if (values[positive] == _NO_LOG_PROB).all() else None
-    return _unlike(name, values == 0, "0") if _pads(values == 0, rows) else None
+    is_none = _pads(values == 0, rows) or _are_heads(values == 0, rows)
+    return _unlike(name, values == 0, "0") if is_none else None
+
+
+def _measure(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
+    """0 in padding."""
+    values = column.values
+    if not _is_measure(name) or values.dtype.kind != "f" or not _pads(values == 0, rows):
+        return None
+    return _unlike(name, values == 0, "0")
 
 
 def _missing_token(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
@@ -271,9 +284,21 @@ def _pads(where: BoolArray, rows: RowsOfSteps) -> bool:
         return False
     heads, tails = rows.runs_at_ends(where)
     is_full = heads == rows.lengths
-    filled = np.where(is_full, heads, heads + tails)
-    is_varied = len(np.unique(filled)) > 1 and int(filled.max()) > 1
-    return is_varied and int(filled.sum()) == int(np.count_nonzero(where))
+    filled = heads + tails
+    is_varied = len(np.unique(filled[~is_full])) > 1 and int(filled[~is_full].max()) > 1
+    return is_varied and int(np.where(is_full, heads, filled).sum()) == int(np.count_nonzero(where))
+
+
+def _are_heads(where: BoolArray, rows: RowsOfSteps) -> bool:
+    """These cells begin every row, some more than others as prompts do, and are nowhere else."""
+    if (rows.lengths < 1).any() or where.all():
+        return False
+    others = np.flatnonzero(~where)
+    first = np.searchsorted(others, rows.offsets[:-1])
+    stops = np.append(others, rows.num_steps)[first]
+    heads = np.minimum(stops, rows.offsets[1:]) - rows.offsets[:-1]
+    is_varied = len(np.unique(heads)) > 1 and int(heads.max()) > 2 and int(heads.min()) > 0
+    return is_varied and int(heads.sum()) == int(np.count_nonzero(where))
 
 
 def _unlike(name: str, where: BoolArray, value: str) -> Mark:
@@ -288,6 +313,10 @@ def _missing(column: Column) -> BoolArray:
 
 def _is_log_prob(name: str) -> bool:
     return bool(_LOG_PROB.search(name.lower()))
+
+
+def _is_measure(name: str) -> bool:
+    return not _MEASURE_WORDS.isdisjoint(words_of(name))
 
 
 def _is_of_tokens(name: str) -> bool:
