@@ -27,7 +27,7 @@ def checksum_path(file: Path) -> Path:
 
 def piece_bytes(checksum: Path) -> int | None:
     """How many bytes each checksum covers; None if this is no such file."""
-    if not os.access(checksum, os.F_OK):  # nearly always: an error takes ten times as long
+    if not os.access(checksum, os.F_OK):  # nearly always
         return None
     try:
         with checksum.open("rb") as file:

@@ -261,7 +261,11 @@ class TestColumns:
 
     def test_two_columns_of_one_role_that_differ_are_a_question(self, tmp_path: Path) -> None:
         columns = {**rollout(), "action_logp": np.zeros(60)}
-        assert "`--behaviour-log-prob-column`" in self.refusal(tmp_path, columns, "vtrace")
+        said = self.refusal(tmp_path, columns, "vtrace")
+        assert (
+            "`--behaviour-log-prob-column behaviour_log_prob` or `--behaviour-log-prob-column action_logp`"
+            in said
+        )
 
     def test_values_of_actions_are_asked_for(self, tmp_path: Path) -> None:
         assert "`--q-column`" in self.refusal(tmp_path, self.without("q_value"), "retrace")
