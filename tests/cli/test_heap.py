@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,24 +11,14 @@ from gaecli import heap
 
 
 @pytest.fixture
-def clean(monkeypatch):
-    """Nobody has set anything up."""
+def said(monkeypatch):
     for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "ARROW_DEFAULT_MEMORY_POOL"):
         monkeypatch.setenv(name, "")  # so that it is afterwards as it is now
         monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def said(clean, monkeypatch):
     found = []
-    library = SimpleNamespace(
-        mallopt=lambda *words: found.append(words),
-        malloc_trim=lambda pad: None,
-        malloc=lambda size: None,  # there is none
-        free=lambda piece: None,
-    )
+    library = SimpleNamespace(mallopt=lambda *words: found.append(words), malloc_trim=lambda pad: None)
     monkeypatch.setattr(heap, "_library", lambda: library)
-    monkeypatch.setattr(heap, "_set_up", None)
+    monkeypatch.setattr(heap, "_trim", None)
     return found
 
 
@@ -41,34 +28,6 @@ def test_freed_blocks_stay_with_the_process(said):
     sizes = dict(said)
     assert sizes[mmap] > (1 << 20) * 8  # a block of float64
     assert sizes[trim] > sizes[mmap]
-
-
-KERNEL_TELLS = """
-from gaecli.heap import keep_freed_memory
-keep_freed_memory()
-is_heap = False
-for line in open("/proc/self/smaps"):
-    name, *words = line.split()
-    if "-" in name:
-        is_heap = words[-1] == "[heap]"
-    elif name == "Size:":
-        size = int(words[0]) << 10
-    elif name == "Rss:":
-        used = int(words[0]) << 10
-    elif name == "VmFlags:" and is_heap and "hg" in words:
-        print(size, used)
-"""
-
-
-@pytest.mark.skipif(
-    not Path("/sys/kernel/mm/transparent_hugepage").exists() or heap._library() is None,
-    reason="no large pages, or another C library",
-)
-def test_the_heap_grows_by_large_pages(clean):
-    told = subprocess.run([sys.executable, "-c", KERNEL_TELLS], capture_output=True, text=True, check=True)
-    ((size, used),) = [map(int, line.split()) for line in told.stdout.splitlines()]
-    assert size > 4 * (1 << 20) * 40  # four blocks of five numbers
-    assert used < 1 << 20  # and none of it before it is needed
 
 
 def test_arrow_takes_its_memory_from_there(said, monkeypatch):
@@ -104,10 +63,7 @@ def test_what_is_free_is_given_back_now_and_then(said, monkeypatch):
     monkeypatch.setattr(heap, "_num_rows", 0)
     for _ in range(8):
         heap.looked_at(1 << 25)  # a library's own process
-    library = SimpleNamespace(
-        malloc_trim=given_back.append, malloc=lambda size: None, free=lambda piece: None
-    )
-    monkeypatch.setattr(heap, "_set_up", library)
+    monkeypatch.setattr(heap, "_trim", given_back.append)
     for _ in range(8):
         heap.looked_at(1 << 25)
     assert given_back == [0, 0]
