@@ -37,6 +37,9 @@ R = TypeVar("R")
 #: Numbers that a fork is told at a time, and how often before it has answered: it does not wait for this process.
 BATCH = 16
 _MOST_TOLD = 2
+#: New containers after which Python looks for garbage, here and in the forks: what the start has made is frozen, so
+#: that there is little to look through, and what thousands of files leave is not kept three times.
+_CONTAINERS = 20_000
 #: Batches of each fork that are ahead of the one that is waited for.
 _MOST_AHEAD = 4
 _THREADS_OF_ALL = Path("/proc/self/task")
@@ -101,6 +104,7 @@ class Forks:
         #: What a fork had begun lies where it was.
         self.is_one_lost = False
         gc.freeze()  # pages that nobody writes to are shared
+        gc.set_threshold(_CONTAINERS)
         try:
             for _ in range(count):
                 here, there = Pipe()
