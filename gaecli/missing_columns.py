@@ -45,9 +45,9 @@ def not_found(name: str, flag: str, file: RolloutFile) -> UsageError:
 
 def _of_test(name: str, flag: str, file: RolloutFile) -> str | None:
     """What is meant by `COLUMN=VALUE` or `COLUMN!=VALUE`; None of another name."""
-    from gaecli.layouts.value_flags import test_of
+    from gaecli.layouts.value_flags import value_flag_of
 
-    test = test_of(name)
+    test = value_flag_of(name)
     if test is None:
         return None
     column = test.column

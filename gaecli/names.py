@@ -249,7 +249,7 @@ _VALUE_WORDS = word_set("reason status outcome event type kind")
 
 def suggests_end(name: str) -> bool:
     """Whether a name speaks of the ends of episodes."""
-    words = words_in(name)
+    words = all_words_of(name)
     return speaks_of_ends(name) or bool(words & _WEAK_END_WORDS and not words & _OTHER_WORDS)
 
 
@@ -257,19 +257,20 @@ def is_something_else(name: str) -> bool:
     """Whether a name says that the column is no flag of ends."""
     if name.lower() in _OTHER_ALIASES or name.rpartition(".")[2].lower() in _SHORT_OTHERS:
         return True
-    return bool(words_in(name) & _OTHER_WORDS) and not speaks_of_ends(name)
+    return bool(all_words_of(name) & _OTHER_WORDS) and not speaks_of_ends(name)
 
 
 def holds_kinds(name: str) -> bool:
     """Whether a name is that of a column of which one value may be an end: `step_type`, `status`."""
-    return bool(words_in(name) & _VALUE_WORDS)
+    return bool(all_words_of(name) & _VALUE_WORDS)
 
 
 def speaks_of_ends(name: str) -> bool:
     """Whether a name does, whatever else it says."""
     lowered = name.lower()
-    return bool(words_in(name) & _END_WORDS) or lowered in _SHORT_NAMES or bool(_END_STEM.search(lowered))
+    return bool(all_words_of(name) & _END_WORDS) or lowered in _SHORT_NAMES or bool(_END_STEM.search(lowered))
 
 
-def words_in(name: str) -> set[str]:
+def all_words_of(name: str) -> set[str]:
+    """The words of every part of a path, in small letters."""
     return set(_SMALL_WORD.findall(_CAMEL.sub("_", name).lower()))

@@ -91,6 +91,14 @@ class Column:
         values = np.where(is_null, self.values.dtype.type(0), self.values)
         return Column(values, is_null if self.is_null is None else is_null | self.is_null)
 
+    @property
+    def missing(self) -> BoolArray | None:
+        """The cells that are null or NaN; None where none is."""
+        missing = self.is_null
+        if self.values.dtype.kind == "f":
+            missing = np.isnan(self.values) if missing is None else missing | np.isnan(self.values)
+        return missing if missing is not None and missing.any() else None
+
     def label(self, index: int) -> Any:
         """The value at one row as a plain Python value."""
         if self.coded is not None:

@@ -12,27 +12,11 @@ import numpy as np
 
 from gaecli.array_types import BoolArray, IndexArray
 from gaecli.formats.base import Column
-from gaecli.names import words_of
+from gaecli.names import word_set, words_of
 
-_POSITION_WORDS = frozenset(("position", "positions", "pos"))
-_LENGTH_WORDS = frozenset(
-    [
-        "cu",
-        "seq",
-        "seqs",
-        "seqlen",
-        "seqlens",
-        "packed",
-        "pack",
-        "len",
-        "lens",
-        "length",
-        "lengths",
-        "offset",
-        "offsets",
-    ]
-)
-_NO_LENGTH_WORDS = frozenset(("id", "ids", "idx", "index"))
+_POSITION_WORDS = word_set("position positions pos")
+_LENGTH_WORDS = word_set("cu seq seqs seqlen seqlens packed pack len lens length lengths offset offsets")
+_NO_LENGTH_WORDS = word_set("id ids idx index")
 
 
 def is_position(name: str) -> bool:

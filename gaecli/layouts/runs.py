@@ -17,11 +17,11 @@ from gaecli.columns import find_roles
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit, holds_short_arrays
 from gaecli.formats.wrapped import WrappedFile, innermost
 from gaecli.layouts.base import Layout
-from gaecli.names import words_of
+from gaecli.names import word_set, words_of
 from gaecli.settings import Settings
 
 _STARTS, _ENDS, _SPLITS = (
-    frozenset(words.split())
+    word_set(words)
     for words in (
         "start starts begin begins beginning first firsts offset offsets ptr indptr index indices idx",
         "end ends done dones last lasts final terminal terminals term stop stops idx index indices",

@@ -29,7 +29,7 @@ class ValueFlag(NamedTuple):
     is_other: bool
 
 
-def test_of(name: str) -> ValueFlag | None:
+def value_flag_of(name: str) -> ValueFlag | None:
     """What a name asks for that is no column's: `status=finished`."""
     test = _TEST.fullmatch(name)
     return test and ValueFlag(test["column"], test["value"], test["operator"] == "!=")
@@ -40,7 +40,7 @@ def value_flags(file: RolloutFile, settings: Settings) -> Mapping[str, ValueFlag
     found = {}
     for role in VALUE_FLAG_ROLES:
         name = settings.columns.get(role, "")
-        flag = test_of(name)
+        flag = value_flag_of(name)
         if flag is None or file.find(name) is not None:
             continue
         info = file.find(flag.column)
@@ -111,17 +111,13 @@ class WithValueFlags(WrappedFile):
 
 def _cells(column: Column, flag: ValueFlag) -> BoolArray:
     """A cell that is missing is neither equal to a value nor another one."""
-    missing = _missing(column)
+    missing = column.missing
+    if missing is None:
+        missing = np.zeros(column.values.shape, np.bool_)
     found = _equal(column, flag.value)
     if found is None:
         return ~missing if flag.is_other else missing
     return (~found if flag.is_other else found) & ~missing
-
-
-def _missing(column: Column) -> BoolArray:
-    values = column.values
-    absent: BoolArray = values != values if values.dtype.kind == "f" else np.zeros(values.shape, np.bool_)
-    return absent if column.is_null is None else absent | column.is_null
 
 
 def _equal(column: Column, value: str) -> BoolArray | None:
@@ -133,8 +129,7 @@ def _equal(column: Column, value: str) -> BoolArray | None:
     if value.lower() in _MISSING:
         return None
     wanted = _FLAGS.get(value.lower()) if values.dtype == np.bool_ else _number(value)
-    none = np.zeros(values.shape, np.bool_)
-    return none if wanted is None else np.asarray(values == wanted, np.bool_)
+    return np.zeros(values.shape, np.bool_) if wanted is None else np.asarray(values == wanted, np.bool_)
 
 
 def _number(text: str) -> float | int | None:

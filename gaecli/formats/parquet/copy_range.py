@@ -117,7 +117,7 @@ class Copier:
             self._disk.check()
 
     def wrote(self, num_bytes: int) -> None:
-        """So much was written to the target by somebody else."""
+        """So much was written to the target, by whomever: it is sent to the disk before long."""
         if self._disk is not None:
             self._disk.wrote(num_bytes)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from gaecli.layouts.keys import has_duplicates, names_at
 from gaecli.layouts.list_items import row_locator
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
+
+#: A counter begins anew, or an id is another.
+Reading = Literal["restarts", "changes"]
 
 #: A counter may be off a constant distance by this share of it: seconds in float32.
 _JITTER = 1e-3
@@ -154,17 +157,18 @@ def column_breaks(
     )
 
 
-def first_break(cells: Array, absent: BoolArray | None) -> Literal["changes", "restarts"] | None:
+def first_break(cells: Array, absent: BoolArray | None) -> Reading | None:
     """Whether the cells of neighbouring rows are those of an id, or of a counter; None: of neither."""
     follow = np.ones(max(len(cells) - 1, 0), np.bool_)
     neighbours = Neighbours(follow, np.zeros_like(follow))
-    for reading, where in (
-        ("restarts", _restarts(cells, absent, neighbours)[0]),
-        ("changes", _changes(cells, absent, neighbours)),
-    ):
+    readings: dict[Reading, BoolArray | None] = {
+        "restarts": _restarts(cells, absent, neighbours)[0],
+        "changes": _changes(cells, absent, neighbours),
+    }
+    for reading, where in readings.items():
         count = 0 if where is None else int(np.count_nonzero(where & follow))
         if 0 < count <= MOST_ALONE * len(follow):
-            return cast('Literal["changes", "restarts"]', reading)
+            return reading
     return None
 
 

@@ -39,7 +39,7 @@ def id_holes(
     for role, name in _id_columns(roles):
         if name not in columns:
             continue
-        missing = _missing(columns[name])
+        missing = columns[name].missing
         if missing is None:
             found[name] = IdHoles(None, bool(len(columns[name].values) if kept is None else kept.any()))
             continue
@@ -69,11 +69,3 @@ def _id_is_missing(name: str, role: str, where: str, path: str) -> DataError:
     return DataError(
         f"`{name}` is missing at {where} of `{path}`, and other rows have one", hint=_REMEDIES[role]
     )
-
-
-def _missing(column: Column) -> BoolArray | None:
-    """[rows] without an id; None: every row has one."""
-    missing = column.is_null
-    if column.values.dtype.kind == "f":
-        missing = np.isnan(column.values) if missing is None else missing | np.isnan(column.values)
-    return missing if missing is not None and missing.any() else None

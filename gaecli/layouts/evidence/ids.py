@@ -16,7 +16,7 @@ from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import has_duplicates, names_at
-from gaecli.names import ALIASES, KEY_PARTS, words_of
+from gaecli.names import ALIASES, KEY_PARTS, word_set, words_of
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 
@@ -32,9 +32,7 @@ conversation dialogue dialog epid episodeid trajid
 """
 #: What else such a name may hold; `agent_pos` and `episode_length` are no ids.
 _SUFFIX_WORDS = "id ids idx index no nr num number name key uid uuid hash tag label"
-_ENVS, _EPISODES, _SUFFIXES = (
-    frozenset(words.split()) for words in (_ENV_WORDS, _EPISODE_WORDS, _SUFFIX_WORDS)
-)
+_ENVS, _EPISODES, _SUFFIXES = map(word_set, (_ENV_WORDS, _EPISODE_WORDS, _SUFFIX_WORDS))
 
 
 class RowsAlternate(UsageError):

@@ -21,7 +21,7 @@ from gaecli.layouts.evidence.packed_rows import check_packed, is_open, may_pack
 from gaecli.layouts.evidence.padded_rows import check_counts_by_rewards
 from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
 from gaecli.layouts.evidence.unused_flags import flags_in
-from gaecli.names import RETURN_NAMES, speaks_of_ends, words_of
+from gaecli.names import RETURN_NAMES, speaks_of_ends, word_set, words_of
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.shell_words import word
@@ -30,26 +30,24 @@ from gaecli.shell_words import word
 _NO_LABEL, _NO_LOG_PROB = -100, 1
 
 
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_TOKEN_WORDS = _listed(
+_TOKEN_WORDS = word_set(
     "token tokens label labels target targets input inputs output outputs response responses completion completions "
     "sequence sequences answer generated version versions"
 )
 #: Of names that number tokens, or tell of what kind they are.
-_NO_TOKEN_WORDS = _listed(
+_NO_TOKEN_WORDS = word_set(
     "position positions segment type turn turns index idx len length lengths reward rewards"
 )
 _LOG_PROB = re.compile(r"(^|[_.])(log_?probs?|logps?)(_|$)")
 #: What is exactly 0 where nothing was computed, and hardly anywhere else.
-_MEASURE_WORDS = _listed("kl kls entropy entropys entropies advantage advantages adv advs")
-_MASK_WORDS = _listed("mask masks")
+_MEASURE_WORDS = word_set("kl kls entropy entropys entropies advantage advantages adv advs")
+_MASK_WORDS = word_set("mask masks")
 #: `is_action`, `is_prompt`.
-_KINDS = _listed("action actions prompt response completion assistant generated model tool label pad padding")
+_KINDS = word_set(
+    "action actions prompt response completion assistant generated model tool label pad padding"
+)
 #: Whose 1 says that a token is no step.
-_INVERSE_WORDS = _listed(
+_INVERSE_WORDS = word_set(
     "pad padding prompt special tool tools ignore ignored context observation obs input masked"
 )
 #: The language model among those that speak in a dialogue.
@@ -237,7 +235,7 @@ def _log_prob(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
     values = column.values
     if not _is_log_prob(name) or values.dtype.kind != "f":
         return None
-    if (missing := _missing(column)).any():
+    if (missing := column.missing) is not None:
         return _unlike(name, missing, "null" if column.is_null is not None else "nan")
     if np.isneginf(values).any():
         return _unlike(name, np.isneginf(values), "-inf")
@@ -257,8 +255,8 @@ def _measure(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
 
 
 def _missing_token(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
-    missing = _missing(column)
-    if not _is_of_tokens(name) or not missing.any():
+    missing = column.missing
+    if not _is_of_tokens(name) or missing is None:
         return None
     return _unlike(name, missing, "null" if column.is_null is not None else "nan")
 
@@ -303,12 +301,6 @@ def _are_heads(where: BoolArray, rows: RowsOfSteps) -> bool:
 
 def _unlike(name: str, where: BoolArray, value: str) -> Mark:
     return Mark(name, "!=", value, where, f"is {value} at")
-
-
-def _missing(column: Column) -> BoolArray:
-    values = column.values
-    missing: BoolArray = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), np.bool_)
-    return missing if column.is_null is None else missing | column.is_null
 
 
 def _is_log_prob(name: str) -> bool:

@@ -17,23 +17,18 @@ from gaecli.layouts.evidence.ids import role_of_suspect
 from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
 from gaecli.layouts.keys import has_duplicates
 from gaecli.layouts.packed_lists import are_lengths, is_position, positions_begin, sequences_begin
-from gaecli.names import words_of
+from gaecli.names import word_set, words_of
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
-
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_SEQUENCE_WORDS = _listed(
+_SEQUENCE_WORDS = word_set(
     "segment segments sequence sequences seq seqs doc docs document documents sample samples example examples "
     "episode episodes ep traj trajs trajectory trajectories rollout rollouts response responses conversation dialog"
 )
 _NO_ROLES = Roles({})
-_ID_WORDS = _listed("id ids idx index indices no nr num number")
+_ID_WORDS = word_set("id ids idx index indices no nr num number")
 #: What begins anew within one response.
-_PART_WORDS = _listed("turn turns step steps action actions message messages chunk chunks")
+_PART_WORDS = word_set("turn turns step steps action actions message messages chunk chunks")
 
 
 def may_pack(name: str) -> bool:

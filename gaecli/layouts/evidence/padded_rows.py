@@ -15,7 +15,7 @@ from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.evidence.rows_of_steps import RowsOfSteps
-from gaecli.names import ALIASES, words_of
+from gaecli.names import ALIASES, word_set, words_of
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.shell_words import word
@@ -28,7 +28,7 @@ response responses resp completion completions output outputs generation generat
 valid real actual true token tokens step steps
 """
 _TOKENS = frozenset(("token", "tokens"))
-_LENGTHS, _STEPS = frozenset(_LENGTH_WORDS.split()), frozenset(_STEPS_WORDS.split())
+_LENGTHS, _STEPS = word_set(_LENGTH_WORDS), word_set(_STEPS_WORDS)
 #: So many rows with a reward agree by no accident.
 _FEWEST_REWARDED = 4
 #: `num_steps`, `n_valid_tokens`.

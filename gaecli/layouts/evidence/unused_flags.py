@@ -19,11 +19,11 @@ from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
 from gaecli.names import (
     INVERTED_ROLES,
+    all_words_of,
     holds_kinds,
     is_something_else,
     suggests_end,
     word_set,
-    words_in,
     words_of,
 )
 from gaecli.settings import Settings
@@ -69,7 +69,7 @@ def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple
         for info in _numbers(file, known)
         if _fits(info, reward, layout)
         and file.may_hold_flags(info.name)
-        and not (all_count and not words_in(info.name).isdisjoint(("mask", "masks")))
+        and not (all_count and not all_words_of(info.name).isdisjoint(("mask", "masks")))
     )
 
 

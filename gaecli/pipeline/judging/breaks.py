@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from gaecli.layouts.evidence.breaks import MOST_ALONE, Breaks, ColumnBreaks
+from gaecli.layouts.evidence.breaks import MOST_ALONE, Breaks, ColumnBreaks, Reading
 from gaecli.layouts.evidence.counters import flag_of_counter, use_of_counter
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
@@ -21,7 +20,6 @@ from gaecli.records import dataclass
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
-Reading = Literal["restarts", "changes"]
 _Across = Callable[[Sequence[ColumnBreaks], "_Stream"], list[int] | None]
 
 #: Of neighbours, so many may be of different trajectories: else nearly every row is one of its own.
