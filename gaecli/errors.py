@@ -58,6 +58,18 @@ class FileError(GaeError):
     exit_code = 4
 
 
+class NoSpaceError(FileError):
+    """The disk, or what may be used of it, is full: other new files have no place there either."""
+
+
+class NotBegunError(NoSpaceError):
+    """A new file was not even tried, as one before it had no room: that of `first`."""
+
+    def __init__(self, message: str, first: str) -> None:
+        super().__init__(message)
+        self.first = first
+
+
 class UnknownOutcomeError(FileError):
     """A commit failed and nobody can say whether it was made: what it may refer to has to stay."""
 

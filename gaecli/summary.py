@@ -10,7 +10,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gaecli.errors import GaeError
+from gaecli.errors import GaeError, NoSpaceError, NotBegunError
 from gaecli.records import dataclass
 from gaecli.shown import Shown, listed, plural
 
@@ -94,10 +94,15 @@ class Failure:
     exit_code: int
     #: The input that has the error, where it is another one, without which this one is not done.
     follows: str | None = None
+    #: There was no space left for its result.
+    lacks_room: bool = False
 
     @classmethod
     def of(cls, path: Path, error: GaeError) -> Failure:
-        return cls(str(path), error.message, error.hint, error.exit_code)
+        follows = error.first if isinstance(error, NotBegunError) else None
+        return cls(
+            str(path), error.message, error.hint, error.exit_code, follows, isinstance(error, NoSpaceError)
+        )
 
     @classmethod
     def of_stream(cls, paths: Sequence[Path], error: GaeError) -> list[Failure]:
@@ -130,6 +135,8 @@ class FileSummary:
     exit_code: int = 0
     #: Role -> column that plays it, e.g. {"reward": "rewards"}.
     columns: Mapping[str, str] = field(default_factory=dict)
+    #: There was no space left for its result.
+    lacks_room: bool = False
 
     @classmethod
     def of(cls, failure: Failure) -> FileSummary:
@@ -141,6 +148,7 @@ class FileSummary:
             error=failure.error,
             hint=failure.hint,
             exit_code=failure.exit_code,
+            lacks_room=failure.lacks_room,
         )
 
     @property

@@ -144,7 +144,7 @@ class _Run:
             self._forks = self._forked(plans)
         self._begin(plans)
         with one_thread_per_operation() if self.device.uses_torch else contextlib.nullcontext():
-            return summarize(
+            summary = summarize(
                 self._together() if self._is_together else self._apart(),
                 settings=self.settings,
                 device=self.device,
@@ -152,6 +152,11 @@ class _Run:
                 clock=self.clock,
                 started=self.started,
             )
+        if not any(file.lacks_room for file in summary.files):
+            return summary
+        from gaecli.commands.lacking_room import told_once
+
+        return told_once(summary, self.outputs.targets)
 
     def _begin(self, plans: Sequence[StreamPlan]) -> None:
         """Of this process: what streams are worked on with."""
@@ -341,6 +346,8 @@ class _Run:
             outcome = Outcome.failed(
                 job.plan, changed or not_done(error, path, self.outputs.targets[path].path)
             )
+        if outcome.files[0].lacks_room:
+            self.outputs.know_full(job.plan.paths[0])
         self.outputs.discard(job.number)
         self.context.worker.forget(job.number)
         return outcome

@@ -106,6 +106,7 @@ class StreamSteps:
         done = self.up_to_date(opened, inputs)
         if done is not None and not self.options.gallery:
             return done
+        self.outputs.check_room(opened)
         ahead = None
         if done is None:
             if self.context.engine.is_here:
@@ -209,6 +210,7 @@ class StreamSteps:
         self, stream: SummarisedStream, constants: Constants, labels: LabelConstants | None, inputs: str
     ) -> ReadyStream:
         """The new files, complete."""
+        self.outputs.check_room(stream.opened)
         outputs = self.outputs.of(stream.opened)
         book = new_book() if self.options.gallery else None
         words = kept_words(stream.warnings, stream.edges, stream.plan.paths)

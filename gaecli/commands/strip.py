@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gaecli.datasets.base import NewColumns
 from gaecli.datasets.tables import LakeTable
-from gaecli.errors import GaeError, UsageError
+from gaecli.errors import GaeError, NoSpaceError, UsageError
 from gaecli.formats.base import RolloutFile, WritePlan
 from gaecli.formats.record_beside import record_path
 from gaecli.formats.registry import open_file, suffix_format
@@ -20,6 +20,7 @@ from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions
 from gaecli.sources.inputs import StreamPlan, plan_streams, watched
+from gaecli.storage.full_disks import FullDisks
 from gaecli.storage.new_file import directory_of, sweep
 from gaecli.storage.pending import PendingFile
 from gaecli.storage.places import Places
@@ -58,9 +59,10 @@ def strip(
             for folder in dict.fromkeys(map(directory_of, results)):
                 sweep(folder)
         done: list[StrippedFile] = []
+        full_disks = FullDisks()
         try:
             for group in _groups(plans):
-                done += _stripped(group, targets, places)
+                done += _stripped(group, targets, places, full_disks)
                 if progress is not None:
                     progress.end([path for _, path in group])
         except KeyboardInterrupt:
@@ -104,7 +106,10 @@ class _Work:
 
 
 def _stripped(
-    group: Sequence[tuple[StreamPlan, Path]], targets: Mapping[Path, Target], places: Places
+    group: Sequence[tuple[StreamPlan, Path]],
+    targets: Mapping[Path, Target],
+    places: Places,
+    full_disks: FullDisks,
 ) -> list[StrippedFile]:
     """What became of the files of a group: all that is to be done of them, or nothing."""
     paths = [path for _, path in group]
@@ -113,11 +118,14 @@ def _stripped(
         for plan, path in group:
             works.append(_decided(plan, path, targets[path], places))
         if not places.options.dry_run:
+            full_disks.check(work.target.path for work in works if _is_new(work))
             _carry_out(group[0][0], works, places)
         return [_told(work, is_dry=places.options.dry_run) for work in works]
     except (GaeError, OSError, MemoryError) as error:
         bad = _bad(error, paths, works)
         told_error = not_done(error, bad, targets[bad].path)
+        if isinstance(told_error, NoSpaceError):
+            full_disks.add(bad, targets[bad].path)
         return [_failed(one, targets[one], told_error, bad) for one in paths]
     finally:
         for work in works:
@@ -168,7 +176,7 @@ def _carry_out(plan: StreamPlan, works: Sequence[_Work], places: Places) -> None
         if not places.options.overwrite:
             check_companions(plan, root, places, ())
         copy_companions(plan, root, places)
-    changed = [work for work in works if work.own or not work.target.in_place]
+    changed = [work for work in works if _is_new(work)]
     for work in changed:
         _write(work, places)
     marks = [] if not changed else _marks(plan, root, works, places)
@@ -181,6 +189,10 @@ def _carry_out(plan: StreamPlan, works: Sequence[_Work], places: Places) -> None
             mark.discard()
     for work in changed:
         _forget_record(work, places)
+
+
+def _is_new(work: _Work) -> bool:
+    return bool(work.own) or not work.target.in_place
 
 
 def _write(work: _Work, places: Places) -> None:

@@ -21,6 +21,8 @@ FIRST_FILES = 10
 LAST_FILES = 5
 #: A table whose names get fewer cells than this gives way to a block per file.
 NARROWEST_NAME = 12
+#: Of these nobody knows how many steps they have.
+_NOT_COUNTED = ("failed", "not written")
 
 
 def file_lines(summary: Summary, canvas: Canvas) -> list[Text]:
@@ -91,7 +93,7 @@ def _table(summary: Summary, selection: _Selection, canvas: Canvas) -> list[Text
 
 def _columns(summary: Summary, selection: _Selection, canvas: Canvas, *, is_short: bool) -> list[TextColumn]:
     """All but the names; the last cell of each is that of the total row."""
-    rows = [None if file.status == "failed" else file.counts for file in selection.shown]
+    rows = [None if file.status in _NOT_COUNTED else file.counts for file in selection.shown]
     columns = [
         TextColumn(
             counted.short if is_short else counted.heading,

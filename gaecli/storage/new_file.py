@@ -17,7 +17,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from gaecli.errors import FileError
+from gaecli.errors import FileError, NoSpaceError
 from gaecli.storage.checksums import checksum_path, piece_bytes, write_checksum
 from gaecli.unfinished import forget, remember
 
@@ -343,17 +343,17 @@ def check_writable(path: Path) -> None:
 def explain(error: OSError, target: Path, state: str = "the file is as it was") -> FileError:
     """An error of the operating system in words that say what to do, and what became of the files."""
     if error.errno == errno.ENOSPC:
-        return FileError(
+        return NoSpaceError(
             f"no space left to write `{target}`; {state}",
             hint=f"free some space, or write elsewhere with `--output`: about {_needed(target)} are needed",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FileError(
-            f"no permission to write in `{_nearest_folder(target)}`; {state}",
+            f"no permission to write in `{nearest_folder(target)}`; {state}",
             hint="write elsewhere with `--output`",
         )
     if error.errno == errno.EDQUOT:
-        return FileError(f"the disk quota is used up: `{target}` was not written; {state}")
+        return NoSpaceError(f"the disk quota is used up: `{target}` was not written; {state}")
     if error.errno == errno.EFBIG:
         return FileError(
             f"`{target}` would be larger than a file may be here; {state}",
@@ -364,8 +364,8 @@ def explain(error: OSError, target: Path, state: str = "the file is as it was") 
     return FileError(f"`{target}` cannot be written: {reason}; {state}")
 
 
-def _nearest_folder(target: Path) -> Path:
-    """The one that keeps a file from being made: the folders below it do not exist yet."""
+def nearest_folder(target: Path) -> Path:
+    """The one that there is: the folders below it do not exist yet."""
     for folder in target.parents:
         with contextlib.suppress(OSError):
             if folder.is_dir():

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from gaecli.formats.conversion import Conversion
     from gaecli.pipeline.ahead import WrittenAhead
     from gaecli.pipeline.sketches import SketchBook
+    from gaecli.storage.full_disks import FullDisks
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
 _EARLY_COPY_BYTES = 8 << 20
@@ -94,6 +95,7 @@ class Outputs:
         #: New file -> its writer, where the copy was begun before its rows were known.
         self.writers: dict[Path, FileWriter] = {}
         self._num_kept_open = 0
+        self._full_disks: FullDisks | None = None
         #: Folders in which results are written, or what belongs to them.
         self._folders: set[Path] = set()
         #: Stream number -> its files, where all results are in their places.
@@ -125,6 +127,19 @@ class Outputs:
         """One per file, in their order. Raises where a result may not be written."""
         pending = self._pending.get(stream.number)
         return self._decide(stream) if pending is None else pending
+
+    def check_room(self, stream: OpenStream) -> None:
+        """Raises NotBegunError where a result before had no room: thousands would say the same one by one."""
+        if self._full_disks is not None:
+            self._full_disks.check(self.targets[path].path for path in stream.plan.paths)
+
+    def know_full(self, path: Path) -> None:
+        """The result of this input had no room."""
+        from gaecli.storage.full_disks import FullDisks
+
+        with self._lock:
+            self._full_disks = self._full_disks or FullDisks()
+        self._full_disks.add(path, self.targets[path].path)
 
     def begin_early(self, stream: OpenStream, worker: Worker) -> WrittenAhead | None:
         """Begin the copies of a few large files at once: the disk works while their rows are looked at.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -109,15 +110,86 @@ def test_a_limit_on_the_size_of_files(
     assert contents(tmp_path) == before
 
 
-def test_of_many_files_those_that_fit_are_written(run_gae: Run, small_disk: Path) -> None:
-    small = small_disk / "small.parquet"
-    pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), small)
+def small_file(path: Path, rows: int = 1) -> Path:
+    random = np.random.default_rng(rows)
+    table = pa.table(
+        {"reward": random.random(rows), "value": random.random(rows), "terminated": [True] * rows}
+    )
+    pq.write_table(table, path)
+    return path
+
+
+def leave_room(disk: Path, num_bytes: int) -> Path:
+    found = os.statvfs(disk)
+    ballast = disk / "ballast"
+    ballast.write_bytes(bytes(found.f_bavail * found.f_bsize - num_bytes))
+    return ballast
+
+
+def test_of_many_files_those_before_the_full_disk_are_written(run_gae: Run, small_disk: Path) -> None:
+    before, after = (small_file(small_disk / name) for name in ("a.parquet", "z.parquet"))
     large = make(small_disk / "large.parquet")
-    room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
-    (small_disk / "ballast").write_bytes(bytes(room - ROOM_BYTES))
-    before = large.read_bytes()
+    old = [large.read_bytes(), after.read_bytes()]
+    ballast = leave_room(small_disk, ROOM_BYTES)
     result = run_gae("compute", small_disk, "--jobs", "1")
     assert result.returncode == 4
-    assert large.read_bytes() == before
-    assert "advantage" in pq.read_schema(small).names
-    assert sorted(contents(small_disk)) == ["ballast", "large.parquet", "small.parquet"]
+    assert [large.read_bytes(), after.read_bytes()] == old
+    assert "advantage" in pq.read_schema(before).names
+    assert sorted(contents(small_disk)) == ["a.parquet", "ballast", "large.parquet", "z.parquet"]
+    ballast.unlink()
+    again = run_gae("compute", small_disk, "--jobs", "1", "--json")
+    assert [file["status"] for file in json.loads(again.stdout)["files"]] == ["up to date", *["written"] * 2]
+
+
+@pytest.mark.parametrize(("count", "flags"), [(24, ()), (110, ()), (110, ("--normalize", "all"))])
+def test_a_full_disk_is_one_error_of_many_files(
+    run_gae: Run, small_disk: Path, tmp_path: Path, count: int, flags: tuple[str, ...]
+) -> None:
+    """110 files go to forks, each of which finds the disk full for itself."""
+    folder, out = tmp_path / "runs", small_disk / "out"
+    folder.mkdir()
+    content = small_file(folder / "000.parquet", rows=500).read_bytes()
+    for number in range(1, count):
+        (folder / f"{number:03}.parquet").write_bytes(content)
+    ballast = leave_room(small_disk, len(content) * 8)
+    command = ("compute", folder, "-o", out, "--jobs", "2", *flags)
+    result = run_gae(*command, is_process=True)
+    written = [path.name for path in out.iterdir()]
+    assert result.returncode == 4
+    assert all(name.endswith(".parquet") for name in written)
+    assert 0 < len(written) < 8
+    assert result.stderr.count("error: ") == 1
+    assert f"{len(written)} of {count} files are done" in result.stderr
+    assert f"for {count - len(written) - 1} more there is no space" in result.stderr
+    assert "run the same command again" in result.stderr
+    ballast.unlink()
+    again = json.loads(run_gae(*command, "--json", is_process=True).stdout)["files"]
+    assert {Path(file["input"]).name for file in again if file["status"] == "up to date"} == set(written)
+    assert all("advantage" in pq.read_schema(out / path.name).names for path in folder.iterdir())
+
+
+def test_what_is_not_tried_for_lack_of_space_is_not_failed(
+    run_gae: Run, small_disk: Path, tmp_path: Path
+) -> None:
+    """And what has its result from an earlier run has nothing to do with it."""
+    inputs = [small_file(tmp_path / f"{name}.parquet", rows=2000) for name in "abcd"]
+    out = small_disk / "out"
+    assert run_gae("compute", inputs[3], "-o", f"{out}/").returncode == 0
+    leave_room(small_disk, 0)
+    result = run_gae("compute", *inputs, "-o", f"{out}/", "--jobs", "1", "--json")
+    files = json.loads(result.stdout)["files"]
+    assert [file["status"] for file in files] == ["failed", "not written", "not written", "up to date"]
+    assert "1 of 4 files are done" in files[0]["error"]
+    assert str(inputs[0]) in files[1]["error"]
+
+
+def test_stripping_stops_at_a_full_disk(run_gae: Run, small_disk: Path, tmp_path: Path) -> None:
+    inputs = [small_file(tmp_path / f"{number:02}.parquet", rows=2000) for number in range(12)]
+    assert run_gae("compute", *inputs).returncode == 0
+    leave_room(small_disk, inputs[0].stat().st_size * 3)
+    result = run_gae("strip", *inputs, "-o", f"{small_disk / 'out'}/")
+    num_done = len(list((small_disk / "out").iterdir()))
+    assert result.returncode == 4
+    assert 0 < num_done < 10
+    assert result.stderr.count("no space left to write") == 1
+    assert f"the same with {12 - num_done - 2} other files" in result.stderr
