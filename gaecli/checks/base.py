@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from gaecli.array_types import Array, BoolArray
+from gaecli.array_types import Array, BoolArray, IndexArray
+from gaecli.checks.past import Past
 from gaecli.columns import Roles
 from gaecli.diagnosis import RuleInfo, Severity
 from gaecli.errors import GaeError
@@ -144,17 +145,14 @@ class Window:
     is_new: BoolArray
     #: Cells that cannot be used are in this trajectory.
     is_bad: BoolArray
-    #: 1 for the first step of a trajectory, by ids and flags.
-    ages: Array
     #: The end of this step becomes known here.
     end_is_new: BoolArray
-    rows: Array
+    #: The trajectory of the step before goes on here, by ids and by flags; of a carried step the past knows.
+    goes_on: BoolArray
+    past: Past
     steps: Array | None
     #: The first step of a lane that nothing came before.
     lane_starts: BoolArray
-    #: [N] the reward of the step before, and whether its trajectory goes on here: of carried steps as well.
-    earlier_rewards: Array
-    came_on: BoolArray
     #: Lanes that may go on in a later block, and where each ends here.
     lanes: Sequence[tuple[Hashable, int]]
     #: Lanes that go on from the block before -> their carried step.
@@ -165,7 +163,9 @@ class Window:
     #: How many neighbours stood in the wrong order in the file, before they were sorted for this.
     num_unsorted: int
     first_unsorted: int | None
-    place: Callable[[int], str]
+    #: Of steps their rows in the file, of the file of a carried one; and how a message calls a row of this one.
+    rows_of: Callable[[IndexArray], IndexArray]
+    place_of: Callable[[int], str]
 
     @property
     def has_values(self) -> bool:
@@ -176,14 +176,6 @@ class Window:
         return self.terminated | self.truncated
 
     @cached_property
-    def goes_on(self) -> BoolArray:
-        """[N] the trajectory of the step before goes on here, by ids and by flags."""
-        on = self.follows.copy()
-        on[1:] &= ~self.ended[:-1]
-        on[:1] = False
-        return on
-
-    @cached_property
     def usable(self) -> BoolArray:
         return self.is_new & ~self.is_bad
 
@@ -191,8 +183,9 @@ class Window:
         if not where.any():
             return None
         first = int(np.argmax(where))
-        place, path = self.carried.get(first) or (self.place(first), str(self.context.path))
-        return Hits(int(np.count_nonzero(where)), message(first), int(self.rows[first]), place, path)
+        row = int(self.rows_of(np.array([first]))[0])
+        place, path = self.carried.get(first) or (self.place_of(row), str(self.context.path))
+        return Hits(int(np.count_nonzero(where)), message(first), row, place, path)
 
 
 @dataclass(frozen=True)

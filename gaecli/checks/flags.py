@@ -226,15 +226,16 @@ def truncation_as_termination(window: Window) -> _Limit | None:
     """Terminal ends at one constant, longest length."""
     if window.context.settings.success_column is not None:  # an episode is over then, whatever ended it
         return None
-    over = window.ended & window.end_is_new
-    lengths = np.where(over, window.ages, 0)
-    longest = int(lengths.max(initial=0))
-    if not longest:
+    over = np.flatnonzero(window.ended & window.end_is_new)
+    if not len(over):
         return None
-    at_limit = (lengths == longest) & window.terminated
+    lengths = window.past.ages(over)
+    longest = int(lengths.max())
+    at_limit = np.zeros(len(window.rewards), np.bool_)
+    at_limit[over[lengths == longest]] = True
+    at_limit &= window.terminated
     first = window.hits(at_limit, lambda step: "")
-    count = int(np.count_nonzero(at_limit))
-    return _Limit(longest, count, int(np.count_nonzero(over)), first)
+    return _Limit(longest, int(np.count_nonzero(at_limit)), len(over), first)
 
 
 RULES = (

@@ -168,7 +168,7 @@ def shifted_rewards(window: Window) -> _Shifts | None:
     if window.context.settings.gamma_column is not None:
         return None
     # Steps with a neighbour on either side in the same trajectory, for all three alike.
-    came_on = window.came_on & ~window.is_bad
+    came_on = window.past.came_on & ~window.is_bad
     middle = came_on[:-1] & came_on[1:] & window.is_new[1:]
     found = _Shifts(file=str(window.context.path))
     for start in range(0, len(middle), PIECE):
@@ -193,7 +193,7 @@ def _shifts(window: Window, start: int, middle: BoolArray) -> _Shifts:
     return _Shifts(
         of(rest + rewards[own]),
         of(rest + rewards[after]),
-        of(rest + window.earlier_rewards[own]),
+        of(rest + window.past.earlier_rewards(own.start, own.stop)),
         of(discounted + rewards[own]),
     )
 

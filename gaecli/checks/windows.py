@@ -9,6 +9,7 @@ import numpy as np
 
 from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.checks.base import Context, Window, row_label
+from gaecli.checks.past import Past
 from gaecli.formats.base import Column
 from gaecli.layouts.arrange import arrange_by_step
 from gaecli.layouts.base import Layout
@@ -25,12 +26,10 @@ _CARRIED = (
     "terminated",
     "truncated",
     "is_bad",
-    "rows",
     "steps",
-    "ages",
-    "earlier_rewards",
-    "came_on",
 )
+#: float32 in many a file, float64 in the next.
+_NUMBERS = ("rewards", "values", "next_values")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +38,14 @@ class _OpenTail:
 
     cells: Mapping[str, Any]
     identity: Hashable
+    row: int
     #: Where it is, and in which file.
     place: tuple[str, str]
+    #: 1 for the first of its trajectory.
+    age: int
+    #: Whether its trajectory went on there, and the reward of the step before.
+    came_on: bool
+    earlier_reward: float
 
 
 @dataclass(eq=False)
@@ -48,6 +53,8 @@ class _Draft:
     """Arrays by name, all of the same length, and the lanes that may have a past."""
 
     arrays: dict[str, Array]
+    #: Of steps, counted from the first row of the block.
+    rows_of: Callable[[IndexArray], IndexArray]
     starts: IndexArray
     keys: Sequence[Hashable]
     #: Ids of the first and of the last step of each lane.
@@ -71,6 +78,8 @@ class _Draft:
                 self.arrays[name] = np.concatenate(([False], breaks[1:] == breaks[:-1]))
             else:
                 self.arrays[name] = array[which]
+        rows_of = self.rows_of
+        self.rows_of = lambda steps: rows_of(which[steps])
         self.starts = np.searchsorted(which, self.starts).astype(np.int64)
 
 
@@ -95,13 +104,12 @@ class Windows:
             draft = _long(context, columns, block)
             falls = _falls(draft) if draft.has_ids else np.zeros(0, np.int64)
             if len(falls):
-                num_unsorted, first_unsorted = len(falls), start + int(draft.arrays["rows"][falls[0]])
+                num_unsorted, first_unsorted = len(falls), start + int(draft.rows_of(falls[:1])[0])
                 draft = _sorted(context, columns, block)
             elif draft.has_ids and block.facts.clock_falls:
                 num_unsorted, first_unsorted = block.facts.clock_falls, block.facts.first_clock_fall
         else:
             draft = _dense_or_nested(block)
-        draft.arrays["rows"] = draft.arrays["rows"] + start
         if block.is_step is not None:
             draft.take(np.flatnonzero(block.is_step))
         if not len(draft.arrays["rewards"]):
@@ -123,21 +131,34 @@ class Windows:
         carried_at = self._insert(draft, known)
         arrays = draft.arrays
         tails = [self._tails[draft.keys[lane]] for lane in known]
-        arrays["ages"] = _ages(arrays, carried_at, [tail.cells["ages"] for tail in tails])
-        _look_back(arrays, carried_at, tails)
+        arrays["goes_on"] = _goes_on(arrays)
+        past = Past.of(arrays, carried_at, tails)
         if "next_values" not in arrays:
             arrays["next_values"] = np.broadcast_to(np.nan, len(arrays["rewards"]))
         shift = np.searchsorted(np.array(known), np.arange(len(draft.keys)), side="right")
         ends = [int(stops[lane] + shift[lane]) for lane in range(len(draft.keys))]
-        place = _placer(context, columns, arrays["rows"], start, block)
-        carried = {
-            int(draft.starts[lane]) + index: self._tails[draft.keys[lane]].place
-            for index, lane in enumerate(known)
-        }
-        for lane, key in enumerate(draft.keys):
-            cells = {name: arrays[name][ends[lane] - 1] for name in _CARRIED if name in arrays}
-            where = place(ends[lane] - 1), str(context.path)
-            self._tails[key] = _OpenTail(cells, draft.last_ids[lane], where)
+        carried = dict(zip(carried_at.tolist(), tails, strict=True))
+
+        def rows_of(steps: IndexArray) -> IndexArray:
+            before = np.searchsorted(carried_at, steps)
+            rows = np.array([carried[step].row if step in carried else -1 for step in steps.tolist()])
+            is_here = rows < 0
+            rows[is_here] = start + draft.rows_of((steps - before)[is_here])
+            return rows
+
+        place_of = _placer(context, columns, start, block)
+        lasts = np.array(ends, np.int64) - 1
+        rows, ages = rows_of(lasts).tolist(), past.ages(lasts).tolist()
+        for lane, (key, last) in enumerate(zip(draft.keys, lasts.tolist(), strict=True)):
+            self._tails[key] = _OpenTail(
+                cells={name: arrays[name][last] for name in _CARRIED if name in arrays},
+                identity=draft.last_ids[lane],
+                row=rows[lane],
+                place=(place_of(rows[lane]), str(context.path)),
+                age=ages[lane],
+                came_on=bool(past.came_on[last]),
+                earlier_reward=float(past.earlier_rewards(last, last + 1)[0]),
+            )
         steps = arrays.pop("steps", None)
         if steps is not None and draft.has_ids:
             self.is_unsorted |= bool((arrays["follows"][1:] & (steps[1:] < steps[:-1])).any())
@@ -145,12 +166,14 @@ class Windows:
         return Window(
             context=context,
             steps=steps,
+            past=past,
             has_ids=draft.has_ids,
             num_unsorted=num_unsorted,
             first_unsorted=first_unsorted,
-            place=place,
-            carried=carried,
-            heads={draft.keys[lane]: int(draft.starts[lane]) + index for index, lane in enumerate(known)},
+            rows_of=rows_of,
+            place_of=place_of,
+            carried={step: tail.place for step, tail in carried.items()},
+            heads={draft.keys[lane]: step for lane, step in zip(known, carried, strict=True)},
             lanes=list(zip(draft.keys, ends, strict=True)),
             **arrays,
         )
@@ -163,9 +186,10 @@ class Windows:
         arrays = draft.arrays
         if "next_values" not in arrays and not all(np.isnan(tail.cells["next_values"]) for tail in tails):
             arrays["next_values"] = np.full(len(arrays["rewards"]), np.nan)
-        for name, array in arrays.items() if lanes else ():
-            carried = [tail.cells.get(name, False) for tail in tails]
-            arrays[name] = np.insert(array, at, np.array(carried).astype(array.dtype))
+        for name, array in arrays.items():
+            dtype = np.dtype(np.float64) if name in _NUMBERS else array.dtype
+            cells = [tail.cells.get(name, False) for tail in tails]
+            arrays[name] = _with_carried(array, carried_at, cells, dtype)
         num_steps = len(arrays["rewards"])
         arrays["is_new"], arrays["end_is_new"] = np.ones(num_steps, np.bool_), np.ones(num_steps, np.bool_)
         arrays["lane_starts"] = np.zeros(num_steps, np.bool_)
@@ -173,10 +197,11 @@ class Windows:
         is_start = np.array([draft.first_is_start[lane] for lane in lanes], np.bool_)
         same = [tail.identity == draft.first_ids[lane] for tail, lane in zip(tails, lanes, strict=True)]
         arrays["is_new"][carried_at] = arrays["lane_starts"][carried_at] = False
-        arrays["in_lane"][carried_at + 1] = True
-        arrays["follows"][carried_at + 1] = same
-        arrays["terminated"][carried_at] |= is_start
         arrays["end_is_new"][carried_at] = is_start
+        if lanes:  # else these may be arrays of the block
+            arrays["in_lane"][carried_at + 1] = True
+            arrays["follows"][carried_at + 1] = same
+            arrays["terminated"][carried_at] |= is_start
         return carried_at
 
 
@@ -228,8 +253,6 @@ def _with_ids(
 ) -> _Draft:
     """What ids say about neighbours, and about both ends of each lane."""
     num_steps = len(arrays["rewards"])
-    rows = placement.rows_of_steps(np.arange(num_steps))
-    arrays["rows"] = rows
     moved = [_moved(column, placement) for column in ids]
     changes = change_points(moved)
     arrays["follows"] = arrays["in_lane"] & _shifted(None if changes is None else ~changes, num_steps)
@@ -237,7 +260,7 @@ def _with_ids(
     first_ids, last_ids = labels_at(moved, starts), labels_at(moved, lasts)
     if not ids:
         first_ids = last_ids = [()] * len(starts)
-    return _Draft(arrays, starts, keys, first_ids, last_ids, first_is_start)
+    return _Draft(arrays, placement.rows_of_steps, starts, keys, first_ids, last_ids, first_is_start)
 
 
 def _moved(column: Column, placement: Placement) -> Column:
@@ -248,7 +271,6 @@ def _moved(column: Column, placement: Placement) -> Column:
 def _dense_or_nested(block: Block) -> _Draft:
     """Lanes of a dense array may have a past in another file; rows of lists have none."""
     arrays = _cells(block)
-    arrays["rows"] = block.file_rows(np.arange(block.num_steps))
     arrays["in_lane"] = _shifted(block.has_successor()[:-1], block.num_steps)
     if not block.lanes.count:
         arrays["in_lane"][1:] &= ~block.cuts[:-1]
@@ -256,6 +278,7 @@ def _dense_or_nested(block: Block) -> _Draft:
     lanes = block.lanes
     return _Draft(
         arrays,
+        block.file_rows,
         lanes.starts,
         as_labels(lanes.keys),
         as_labels(lanes.first_ids),
@@ -266,13 +289,13 @@ def _dense_or_nested(block: Block) -> _Draft:
 
 def _cells(block: Block) -> dict[str, Array]:
     absent = np.zeros(block.num_steps, np.bool_)
-    given = {} if block.next_values is None else {"next_values": block.next_values.astype(np.float64)}
+    given = {} if block.next_values is None else {"next_values": block.next_values}
     return {
-        "rewards": block.rewards.astype(np.float64),
-        "values": block.values.astype(np.float64),
+        "rewards": block.rewards,
+        "values": block.values,
         **given,  # else NaN throughout
-        "terminated": block.terminated.copy(),
-        "truncated": block.truncated.copy(),
+        "terminated": block.terminated,
+        "truncated": block.truncated,
         "is_bad": absent if block.dropped is None else block.dropped,
     }
 
@@ -305,36 +328,33 @@ def _falls(draft: _Draft) -> IndexArray:
     return np.flatnonzero(draft.arrays["follows"][1:] & (steps[1:] < steps[:-1])) + 1
 
 
-def _ages(arrays: Mapping[str, Array], carried_at: IndexArray, carried_ages: Sequence[int]) -> IndexArray:
-    """Steps since the trajectory began, going on from what was carried in."""
-    begins = ~arrays["follows"]
-    begins[1:] |= (arrays["terminated"] | arrays["truncated"])[:-1]
-    begins[:1] = True
-    begins[carried_at] = True
-    first = np.flatnonzero(begins)
-    age = np.ones(len(first), np.int64)
-    age[np.searchsorted(first, carried_at)] = carried_ages
-    # One more than the step before, but for those that begin.
-    ages: IndexArray = np.ones(len(begins), np.int64)
-    ages[first] = np.diff(age - first, prepend=1) + 1
-    return np.cumsum(ages, out=ages)
+def _goes_on(arrays: Mapping[str, Array]) -> BoolArray:
+    """[N] the trajectory of the step before goes on here, by ids and by flags."""
+    on: BoolArray = arrays["follows"].copy()
+    on[1:] &= ~(arrays["terminated"] | arrays["truncated"])[:-1]
+    on[:1] = False
+    return on
 
 
-def _look_back(arrays: dict[str, Array], carried_at: IndexArray, tails: Sequence[_OpenTail]) -> None:
-    """Of each step the reward of the one before, and whether its trajectory goes on here; carried steps know."""
-    came_on = arrays["follows"].copy()
-    came_on[1:] &= ~(arrays["terminated"] | arrays["truncated"])[:-1]
-    earlier = np.concatenate(([0.0], arrays["rewards"][:-1]))
-    came_on[carried_at] = [tail.cells["came_on"] for tail in tails]
-    earlier[carried_at] = [tail.cells["earlier_rewards"] for tail in tails]
-    arrays["came_on"], arrays["earlier_rewards"] = came_on, earlier
+def _with_carried(array: Array, at: IndexArray, cells: Sequence[Any], dtype: np.dtype[Any]) -> Array:
+    """[N + C] these cells at these places, and the [N] of the array in between, in that type."""
+    if not len(at):
+        return array.astype(dtype, copy=False)
+    whole = np.empty(len(array) + len(at), dtype)
+    if len(at) == 1:  # of one lane, which has no need of a mask
+        whole[: at[0]], whole[at[0] + 1 :] = array[: at[0]], array[at[0] :]
+    else:
+        is_carried = np.zeros(len(whole), np.bool_)
+        is_carried[at] = True
+        whole[~is_carried] = array
+    whole[at] = cells
+    return whole
 
 
 def _placer(
-    context: Context, columns: Mapping[str, Column], rows: Array, start: int, block: Block
+    context: Context, columns: Mapping[str, Column], start: int, block: Block
 ) -> Callable[[int], str]:
-    def place(step: int) -> str:
-        row = int(rows[step])
+    def place(row: int) -> str:
         if context.layout.row_is == "cell":
             num_columns = context.file.columns[context.name("reward")].shape[1]
             return str([*divmod(row, num_columns)])

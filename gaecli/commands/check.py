@@ -274,7 +274,10 @@ class _Checker:
         bare, layout = _without_steps(context.file, context.roles, self.settings), opened.layout
         more = [] if self.ledger is None else beside(context)
         names = list(dict.fromkeys([*layout.row_columns, *more]))
-        for start, stop, columns in self._blocks(opened, names, block_rows):
+        blocks = self._blocks(opened, names, block_rows)
+        for start, stop, columns in (
+            blocks if opened.file.num_rows <= block_rows else self.threads.ahead(blocks)
+        ):
             cells = CellBlock(context, start, layout.cells(start, columns), stop - start)
             yield _BlockSubjects(cells, self._window(context, bare, start, columns, windows))
             self._compare(context, bare, start, columns)

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from gaecli.errors import EngineError
 
@@ -99,6 +99,26 @@ class Threads:
             for future in window:
                 future.cancel()
             wait([future for future in window if not future.cancelled()])
+
+    def ahead(self, things: Iterator[T]) -> Iterator[T]:
+        """The same things; while the caller works with one, one of the threads draws the next."""
+        if self.jobs == 1 or getattr(self._own, "is_one", False):
+            yield from things
+            return
+        from concurrent.futures import wait
+
+        pool, end = self._threads(), object()
+        drawn = _submitted(pool, lambda _: next(things, end), None)
+        try:
+            while (thing := drawn.result()) is not end:
+                drawn = _submitted(pool, lambda _: next(things, end), None)
+                yield cast(T, thing)
+        except KeyboardInterrupt:
+            self.interrupt()
+            raise
+        finally:
+            if not drawn.cancel():
+                wait([drawn])
 
     def _threads(self) -> ThreadPoolExecutor:
         """Made when they are first needed: a small file is one block."""

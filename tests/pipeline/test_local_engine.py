@@ -208,3 +208,57 @@ def test_where_no_more_threads_can_be_started_an_error_says_so(
         over.set()
         engine.close()
     assert "--jobs 1" in str(caught.value.hint)
+
+
+def test_the_next_thing_is_drawn_while_one_is_worked_with(engine: Threads) -> None:
+    drawn: list[tuple[int, bool]] = []
+    two_are_drawn = threading.Event()
+
+    def things() -> Iterator[int]:
+        for number in range(6):
+            drawn.append((number, threading.current_thread() is threading.main_thread()))
+            if number == 1:
+                two_are_drawn.set()
+            yield number
+
+    taken = []
+    for number in engine.ahead(things()):
+        if number == 0 and engine.jobs > 1:
+            assert two_are_drawn.wait(5)
+        assert len(drawn) <= number + 2
+        taken.append(number)
+    assert taken == list(range(6))
+    assert {in_main for _, in_main in drawn} == {engine.jobs == 1}
+
+
+def test_what_cannot_be_drawn_is_told_when_its_turn_comes(engine: Threads) -> None:
+    def things() -> Iterator[int]:
+        yield from range(3)
+        raise ValueError("no more can be read")
+
+    drawn = engine.ahead(things())
+    assert [next(drawn) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="no more can be read"):
+        next(drawn)
+
+
+def test_nothing_is_drawn_any_more_when_it_is_left(engine: Threads) -> None:
+    is_drawing = threading.Event()
+    over: list[int] = []
+
+    def things() -> Iterator[int]:
+        for number in range(5):
+            is_drawing.set()
+            time.sleep(0.02)
+            over.append(number)
+            yield number
+
+    drawn = engine.ahead(things())
+    assert next(drawn) == 0
+    is_drawing.clear()
+    if engine.jobs > 1:
+        assert is_drawing.wait(5)
+    drawn.close()  # type: ignore[attr-defined]
+    found = list(over)
+    time.sleep(0.05)
+    assert over == found
