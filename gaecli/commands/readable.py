@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gaecli.decay_settings import FAMILIES
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.response_logs import ResponseLog
 from gaecli.settings import Settings
 
@@ -16,4 +18,7 @@ def readable_settings(log: ResponseLog | None, settings: Settings, *, has_values
         return log.settings(settings) if is_open else None
     if has_values or "value" not in settings.kind.roles:
         return None
-    return settings.replace(estimator="mc", n_steps=None, normalize="none", normalize_by=None)
+    silent = [name for of, names in FAMILIES.items() if of in ESTIMATORS["mc"].unused for name in names]
+    return settings.replace(
+        estimator="mc", n_steps=None, normalize="none", normalize_by=None, **dict.fromkeys(silent)
+    )

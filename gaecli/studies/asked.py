@@ -76,6 +76,14 @@ class Only:
         return self.estimator is None or ESTIMATORS[self.estimator].is_grouped
 
 
+class Untried(UsageError):
+    """No rule can be tried: what keeps the file from being read says more, where there is such a reason."""
+
+
+class GroupsUntold(UsageError):
+    """Nothing tells groups of scores apart."""
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
     """`settings` say how the file is to be read."""
@@ -92,18 +100,18 @@ class Asked:
     def path(self) -> str:
         return str(self.plan.paths[0])
 
-    def untried(self, holds: Holds) -> UsageError:
+    def untried(self, holds: Holds) -> Untried:
         """What is told where no rule makes a column that holds these, or none that is asked for can be tried."""
         name = self.only.estimator
         other: Holds = "advantage" if holds == "return" else "return"
         is_of_other = name is not None and holds not in ESTIMATORS[name].outputs
         if not is_of_other and not (self.only.is_scored and holds == "return"):
-            return UsageError(
+            return Untried(
                 f"no rule can be tried on `{self.path}` as it stands",
                 hint="`gae compute --estimator NAME` says what an estimator asks for",
             )
         who = f"`{self.only.flag_of_scores}`" if name is None else f"`--estimator {name}`"
-        return UsageError(
+        return Untried(
             f"`{self.against.column}` holds {holds}s by its name, and {who} is tried on {other}s",
             hint=f"name a column of {other}s with `--against`, or drop {who}",
         )

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.errors import GaeError, UsageError
+from gaecli.errors import GaeError
 from gaecli.records import dataclass
 from gaecli.results import Deviation, Verification
 from gaecli.settings import Settings
-from gaecli.studies.asked import Asked, GroupColumns
+from gaecli.studies.asked import Asked, GroupColumns, GroupsUntold
 from gaecli.studies.baseline_candidates import Rule, rules, settings_with
 from gaecli.studies.baseline_choices import Choice, Choices
 from gaecli.studies.baseline_deviations import deviations_of
@@ -90,7 +90,7 @@ class BaselineCourt:
         return self._verdict(heard) if heard.is_reproduced else None
 
     def verdict(self) -> Verdict:
-        """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
+        """`GroupsUntold` where no column tells groups apart; whatever keeps the file from being read."""
         choices = self._choices.worth_hearing()
         found = self._first_reproduced(choices)
         if not found[-1:] or not found[-1].is_reproduced:
@@ -103,7 +103,7 @@ class BaselineCourt:
         if not verdicts:
             raise self._asked.untried("advantage")
         if not self.groups and self._only.may_be_grouped:
-            raise UsageError(
+            raise GroupsUntold(
                 f"no column of `{self._asked.file.path}` has a usual name for groups of responses",
                 hint="pass `--group-column` with the column that is equal for responses to one prompt",
             )

@@ -8,7 +8,9 @@ from functools import partial
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError
-from gaecli.studies.asked import Asked
+from gaecli.response_logs import ResponseLogError
+from gaecli.studies.asked import Asked, GroupsUntold, Untried
+from gaecli.studies.baseline_candidates import group_columns
 from gaecli.studies.baseline_court import BaselineCourt, Verdict
 from gaecli.studies.column import Holds, what_it_holds
 from gaecli.studies.estimator_court import EstimatorCourt
@@ -36,8 +38,17 @@ def verdict(asked: Asked, success: OfSuccess | None = None) -> Verdict:
     if not found and not errors:
         raise asked.untried("return")
     if not found:
-        raise errors[0] if success is not None or _has_values(asked) else errors[-1]
+        raise errors[0] if success is not None else _likeliest(asked, errors)
     return _nearest(found)
+
+
+def _likeliest(asked: Asked, errors: Sequence[GaeError]) -> GaeError:
+    """What `gae compute` says; without values what is said of scores, where they have groups or lack nothing else."""
+    first, last = errors[0], errors[-1]
+    if isinstance(last, Untried) or _has_values(asked):
+        return first
+    asks = isinstance(last, (GroupsUntold, ResponseLogError))
+    return last if asks or group_columns(asked.file, asked.only.group_column) else first
 
 
 def _nearest(found: Sequence[Verdict]) -> Verdict:
@@ -45,7 +56,7 @@ def _nearest(found: Sequence[Verdict]) -> Verdict:
 
 
 def _has_values(asked: Asked) -> bool:
-    """What compares no scores has a say first, and the last one where there are no values."""
+    """What compares no scores is meant, or may be."""
     return not asked.only.is_scored and "value" in find_roles(asked.file, asked.settings).names
 
 
