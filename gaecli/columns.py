@@ -151,7 +151,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     """The columns by option and alias, whether or not they are enough and fit their roles."""
     names: dict[str, str] = {}
     alternates: dict[str, tuple[str, ...]] = {}
-    there = _named_columns(file)
+    there = _named_columns(file, settings)
     padding = _padding(there, settings)
     own = _own_names(file, there, settings, padding)
     taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(there), *settings.decay_columns}
@@ -284,8 +284,14 @@ def _by_names(
     fitting = [name for name in found if _fits(file.find(name), role)]
     fitting = [name for name in fitting if not _is_deep(file, name)] or fitting
     if role == "step":
-        fitting.sort(key=lambda name: _STEP_KINDS.index(file.columns[name].kind))
+        fitting.sort(key=lambda name: _STEP_KINDS.index(_kind_of(file, name)))
     return fitting or found[:1]
+
+
+def _kind_of(file: RolloutFile, name: str) -> str:
+    info = file.find(name)
+    assert info is not None
+    return info.kind
 
 
 @cache
@@ -296,7 +302,7 @@ def _paths(aliases: tuple[str, ...]) -> Sequence[tuple[str, str]]:
 
 @dataclass(frozen=True, eq=False)
 class _NamedColumns:
-    """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`."""
+    """What may be an alias -> its column: the names there, and the fields of the structs that are steps."""
 
     columns: Mapping[str, str]
     #: What names of the file begin with, up to their first dot.
@@ -311,15 +317,37 @@ class _NamedColumns:
         return found
 
 
-def _named_columns(file: RolloutFile) -> _NamedColumns:
+def _named_columns(file: RolloutFile, settings: Settings) -> _NamedColumns:
     """What gaecli wrote says nothing of the file: `is_terminal` may be the last step of an episode that was cut."""
     ours = own_columns(file.provenance)
-    found = {name: name for name in file.columns if name not in ours}
-    for name in file.columns:
-        head, _, field_name = name.partition(".")
-        if head == "steps" and field_name and "steps" in file.columns:
-            found.setdefault(field_name, name)
+    fields = _fields_of_steps(file, settings)
+    lists = {name.removesuffix(f".{field_name}") for field_name, name in fields.items()}
+    found = {name: name for name in file.columns if name not in ours and name not in lists}
+    for field_name, name in fields.items():
+        found.setdefault(field_name, name)
     return _NamedColumns(found, frozenset(name.partition(".")[0] for name in file.columns))
+
+
+def _fields_of_steps(file: RolloutFile, settings: Settings) -> Mapping[str, str]:
+    """Field -> its column, of the list of structs that are steps. Of several that whose reward the user names."""
+    head = list_around(file, settings.columns.get("reward", ""))
+    if head is not None:
+        names = file.inner_fields()
+    else:
+        heads = [name for name, info in file.columns.items() if _holds_structs(info)]
+        heads = [one for one in heads if any(name.startswith(f"{one}.") for name in file.columns)]
+        head, names = (heads[0], list(file.columns)) if len(heads) == 1 else ("", ())
+    return {name.removeprefix(f"{head}."): name for name in names if name.startswith(f"{head}.")}
+
+
+def list_around(file: RolloutFile, name: str) -> str | None:
+    """The list of structs that a column is a field of, if it is one."""
+    head = name.rpartition(".")[0]
+    return head if head and _holds_structs(file.find(head)) else None
+
+
+def _holds_structs(info: ColumnInfo | None) -> bool:
+    return info is not None and info.is_list and info.has_whole_cells
 
 
 def _is_deep(file: RolloutFile, name: str) -> bool:

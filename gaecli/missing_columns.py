@@ -10,7 +10,7 @@ from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.formats.base import RolloutFile
 from gaecli.likely_names import likely_scores
-from gaecli.names import ALIASES, VALUE_FLAG_ROLES
+from gaecli.names import ALIASES, VALUE_FLAG_ROLES, is_alias
 from gaecli.shell_words import word
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
@@ -70,7 +70,7 @@ def missing_role(
     `named`: the columns that the user named, by their roles: nothing else is they.
     """
     numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
-    near = _nearest(role, [name for name in numbers if name not in named.values()])
+    near = _nearest(role, [name for name in numbers if name not in named.values()]) or _inner(file, role)
     if near is None and role == "reward" and kind.is_scored:
         near = next((name for name in likely_scores(file) if name not in named.values()), None)
     elsewhere = next((other for other, name in named.items() if name in ALIASES[role]), None)
@@ -127,6 +127,12 @@ def _nearest(role: str, names: Sequence[str]) -> str | None:
     near = difflib.get_close_matches(role, names, n=len(names) or 1, cutoff=0.6)
     near += [name for name in names if name.lower() in _SHORT_NAMES[role]]
     return next((name for name in near if not any(other in name.lower() for other in _NEVER_SUGGESTED)), None)
+
+
+def _inner(file: RolloutFile, role: str) -> str | None:
+    """A field of that name, wherever it stands."""
+    fields = (name for name in file.inner_fields() if is_alias(name.rpartition(".")[2], role))
+    return next((name for name in fields if (info := file.find(name)) and info.unusable is None), None)
 
 
 def _is_packed(file: RolloutFile) -> bool:

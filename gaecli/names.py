@@ -138,6 +138,14 @@ ESTIMATOR_ROLE_NAMES: Mapping[str, tuple[str, ...]] = {
 #: Parts of the trajectory key beside the episode, where they hold anything.
 KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
 
+#: What people call a list that holds the steps of one trajectory, a struct each.
+STEP_LISTS = frozenset(
+    {
+        *("steps", "timesteps", "time_steps", "transitions", "experience", "experiences", "frames", "turns"),
+        *("trajectory", "traj", "episode", "rollout", "path"),
+    }
+)
+
 #: Roles of flags that may be told by the value of a column: `--done-column status=finished`.
 VALUE_FLAG_ROLES = ("done", "terminated", "truncated", "mask")
 
@@ -245,6 +253,11 @@ _END_STEM = re.compile(
 )
 #: Words of columns of which one value may be an end.
 _VALUE_WORDS = word_set("reason status outcome event type kind")
+
+
+def is_alias(name: str, *roles: str) -> bool:
+    """Whether a name, without regard to case, is one of those of these roles."""
+    return any(name.lower() in ALIASES[role] for role in roles)
 
 
 def suggests_end(name: str) -> bool:

@@ -17,6 +17,10 @@ from gaecli.array_types import BoolArray, IndexArray
 from gaecli.errors import DataError
 from gaecli.formats.arrow.buffers import CellError, nulls_of, primitive_array, validity_buffer, values_of
 from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, ColumnKind, OutputColumn, Unit
+from gaecli.names import STEP_LISTS, is_alias
+
+#: What an item of a list has that is a step of a trajectory.
+_OF_STEPS = ("done", "done_start", "terminated", "truncated", "not_done", "step")
 
 
 def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str | None = None) -> ColumnInfo:
@@ -39,17 +43,30 @@ def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str 
 
 
 def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
-    """Every top-level column, and the fields of `steps` where that is a list of structs, as RLDS has it."""
+    """Every top-level column, and the fields of lists of structs that are the steps of a trajectory."""
     columns: dict[str, ColumnInfo] = {}
     for field in schema:
         reason = TWO_COLUMNS if field.name in columns else None
         columns[field.name] = column_info(field.name, field.type, num_rows, reason)
-    steps = schema.field("steps").type if schema.get_field_index("steps") >= 0 else None
-    if steps is not None and is_list(steps) and pa.types.is_struct(steps.value_type):
-        for child in steps.value_type:
-            name = f"steps.{child.name}"
-            columns.setdefault(name, column_info(name, output_type(child.type, steps), num_rows))
+    for field in schema:
+        if columns[field.name].is_list and columns[field.name].has_whole_cells and _holds_steps(field):
+            for child in field.type.value_type:
+                name = f"{field.name}.{child.name}"
+                columns.setdefault(name, column_info(name, output_type(child.type, field.type), num_rows))
     return columns
+
+
+def _holds_steps(field: pa.Field) -> bool:
+    """`steps` of RLDS whatever is in it; another list of structs that holds a number called as rewards are, if the
+    list is called as steps are, or something ends or counts its items: else these may be responses to one prompt.
+    """
+    item = field.type.value_type
+    if not pa.types.is_struct(item) or field.name == "steps":
+        return bool(pa.types.is_struct(item))
+    rewards = [child for child in item if is_alias(child.name, "reward")]
+    if not any(_kind(child.type) in ("float", "int") for child in rewards):
+        return False
+    return field.name.lower() in STEP_LISTS or any(is_alias(child.name, *_OF_STEPS) for child in item)
 
 
 class SharedSchema(NamedTuple):

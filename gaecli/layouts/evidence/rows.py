@@ -14,7 +14,7 @@ import numpy as np
 
 from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.block_facts import PieceFacts, RowFacts
-from gaecli.columns import Roles
+from gaecli.columns import Roles, list_around
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates, names_at
@@ -45,7 +45,7 @@ class RowColumns:
     @classmethod
     def of(cls, file: RolloutFile, roles: Roles, settings: Settings) -> RowColumns:
         is_said = settings.layout != "auto" or file.structure == "episodes"
-        if is_said or roles.names["reward"].startswith("steps."):
+        if is_said or list_around(file, roles.names["reward"]) is not None:
             return cls()
         episode = roles.get("episode")
         steps = [name for name in (roles.get("step"), *roles.alternates.get("step", ())) if name is not None]
