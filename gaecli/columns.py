@@ -422,7 +422,11 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
         if role in _OPTIONAL and role not in roles.explicit and info.unusable != TWO_COLUMNS:
             checked = checked.without(role) if info.kind == "null" else checked.passing_over(role, reason)
             continue
-        other = f"{'write it as booleans, or ' if is_flag else ''}name another column with `{flag_of(role)}`"
+        is_text = role in NUMBER_ROLES and info.unusable is None and info.kind == "id"
+        written = (
+            "write it as booleans, or " if is_flag else "write its texts as numbers, or " if is_text else ""
+        )
+        other = f"{written}name another column with `{flag_of(role)}`"
         if role in VALUE_FLAG_ROLES and info.kind == "id":
             value = _likely_text(file, role, name)
             by_value = f"{flag_of(role)} {word(f'{name}={value}')}"

@@ -46,9 +46,13 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
         return _table(file, roles, settings, flat, order)
     refuse_prompt_mask(file, roles)
     check_wanted(settings.layout, tuple(frames), file, f"its rewards are {reward.shape}")
-    name = settings.layout if settings.layout != "auto" else _by_companions(file, roles, settings, frames)
+    name = settings.layout
+    if name == "auto":
+        name = "batch-major" if _tokens(file) is not None else _by_companions(file, roles, settings, frames)
     frame = frames[name]
     roles = _fitted(file, roles, frame)
+    if frame.num_lanes == 1:
+        _refuse_scores(file, roles, reward)
     if frame.num_lanes == 1 and not _votes(file, roles, frames):
         need_ends(file, roles, reward, settings, name)
     not_done = file.find(roles.get("not_done") or "")
@@ -58,7 +62,15 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     _decide_dones(file, roles, settings, frame)
     check_alternate_shapes(file, roles)
     _check_counts(file, roles, settings, frame)
-    return DenseLayout(file, roles, settings, frame)
+    layout = DenseLayout(file, roles, settings, frame)
+    layout.like_column = _tokens(file) or layout.like_column
+    return layout
+
+
+def _tokens(file: RolloutFile) -> str | None:
+    from gaecli.layouts.token_arrays import array_of_tokens
+
+    return array_of_tokens(file)
 
 
 def _check_counts(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame) -> None:
@@ -82,6 +94,8 @@ def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
         return "asked for with `--layout`"
     reward = file.find(roles.names["reward"])
     assert reward is not None
+    if layout.like_column not in (None, reward.name):
+        return f"`{reward.name}` is one number per row, that of the last token of `{layout.like_column}`"
     size = " by ".join(map(str, reward.shape))
     votes = _votes(file, roles, _frames(reward))
     if not votes and settings.convention.dense_layout is not None:
@@ -111,8 +125,8 @@ def _refuse_scores(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> None:
         return
     raise DataError(
         f"`{value.name}` of `{file.path}` has {axes[1]} numbers for each of `{reward.name}`",
-        hint=f"store rewards as {axes}, each at the last token of its row; or rows with lists (Parquet, JSON lines), "
-        f"of which `--token-column {word(value.name)}` makes the same",
+        hint=f"pass `--token-column {word(value.name)}` if `{reward.name}` is the score of a response, and "
+        f"`{value.name}` has a number for each of its {axes[1]} tokens; else store rewards as {axes}",
     )
 
 

@@ -20,7 +20,7 @@ from gaecli.settings import Settings
 from gaecli.shell_words import word
 
 #: Masks that are of tokens by their names; other masks tell which actions are legal in some files.
-_TOKEN_MASKS = ("response_mask", "loss_mask", "token_loss_mask")
+TOKEN_MASKS = ("response_mask", "loss_mask", "token_loss_mask")
 _LOG_PROBS = re.compile(r"(^|[_.])(log_?probs?|logps?)$")
 
 
@@ -51,7 +51,7 @@ def token_column(file: RolloutFile, roles: Roles, settings: Settings) -> str | N
 
 def names_tokens(file: RolloutFile) -> bool:
     """A list is named as those of tokens are."""
-    return any(_is_list(file, name) for name in _TOKEN_MASKS) or _log_probs(file) is not None
+    return any(_is_list(file, name) for name in TOKEN_MASKS) or _log_probs(file) is not None
 
 
 def _log_probs(file: RolloutFile) -> str | None:
@@ -64,7 +64,7 @@ def _log_probs(file: RolloutFile) -> str | None:
 
 def _is_of_tokens(mask: str, roles: Roles) -> bool:
     is_named = "mask" in roles.explicit | roles.by_preset
-    return is_named or mask.rpartition(".")[2].lower() in _TOKEN_MASKS
+    return is_named or mask.rpartition(".")[2].lower() in TOKEN_MASKS
 
 
 def _is_list(file: RolloutFile, name: str, kinds: tuple[str, ...] = ("float", "int", "bool")) -> bool:

@@ -286,6 +286,10 @@ def _read_as(file: RolloutFile, settings: Settings, row_order: RowOrder) -> tupl
             from gaecli.layouts.whole_lists import with_whole_lists
 
             file = with_whole_lists(file, roles, settings)
+        if file.structure == "arrays":
+            from gaecli.layouts.token_arrays import with_token_rewards
+
+            file = with_token_rewards(file, roles, settings)
         return file, choose_layout(file, roles, settings, row_order)
     except (UsageError, DataError) as error:
         from gaecli.response_logs import as_asked

@@ -209,11 +209,67 @@ def test_a_score_beside_values_of_tokens_alone_is_refused_with_the_flag_that_spr
         assert row == pytest.approx(by_hand(rewards, values, 0.5), abs=1e-6)
 
 
-def test_a_score_beside_arrays_of_tokens_is_refused_with_what_to_store(tmp_path: Path) -> None:
-    np.savez(tmp_path / "scores.npz", rewards=np.ones(3), values=np.ones((3, 4)))
+@pytest.mark.parametrize("axes", [(3,), (3, 1)])
+def test_a_score_beside_arrays_of_values_is_refused_with_the_flag_that_spreads_it(
+    tmp_path: Path, axes: tuple[int, ...]
+) -> None:
+    path = arrays(tmp_path, np.array(SCORES[:3]).reshape(axes))
     with pytest.raises(DataError, match=r"`values` of .* has 4 numbers for each of `rewards`") as caught:
-        gaecli.compute(tmp_path / "scores.npz")
-    assert "store rewards as (3, 4)" in str(caught.value.hint)
+        gaecli.compute(path)
+    assert "--token-column values" in str(caught.value.hint)
+    assert_spread(path, np.full(3, 4), token_column="values")
+
+
+def test_arrays_of_tokens_have_the_reward_at_the_last_one_that_the_mask_keeps(tmp_path: Path) -> None:
+    lengths = np.array([4, 2, 3])
+    mask = (np.arange(4) < lengths[:, None]).astype(np.int64)
+    path = arrays(tmp_path, np.array(SCORES[:3]), response_mask=mask)
+    assert_spread(path, lengths)
+    info = gaecli.inspect(path)
+    assert info.layout == "batch-major"
+    assert info.layout_reason == "`rewards` is one number per row, that of the last token of `response_mask`"
+
+
+@pytest.mark.parametrize("mask", ["lengths", "labels!=-100"])
+def test_a_named_mask_says_which_tokens_there_are(tmp_path: Path, mask: str) -> None:
+    lengths = np.array([4, 2, 3])
+    labels = np.where(np.arange(4) < lengths[:, None], 7, -100)
+    path = arrays(tmp_path, np.array(SCORES[:3]), lengths=lengths, labels=labels)
+    assert_spread(path, lengths, mask_column=mask, layout="batch-major")
+
+
+def test_agents_with_one_reward_are_no_tokens(tmp_path: Path) -> None:
+    """[T] beside [T, N]: flags of ends say that rows are steps."""
+    path = arrays(tmp_path, np.array(SCORES[:3]), log_probs=np.zeros((3, 4)), dones=np.array([0, 0, 1]))
+    with pytest.raises(DataError, match=r"has 4 numbers for each of `rewards`"):
+        gaecli.compute(path)
+
+
+def test_the_array_that_is_named_has_to_be_one_of_tokens(tmp_path: Path) -> None:
+    path = arrays(tmp_path, np.array(SCORES[:3]), other=np.zeros(3))
+    with pytest.raises(UsageError, match="no array with some numbers for each of `rewards`"):
+        gaecli.compute(path, token_column="other")
+
+
+ARRAY_VALUES = np.array([[0.5, 1.0, -0.5, 0.25], [0.0, 2.0, 7.0, 7.0], [1.5, -1.0, 0.75, 7.0]])
+
+
+def arrays(folder: Path, rewards: Any, **others: Any) -> Path:
+    np.savez(folder / "scores.npz", rewards=rewards, values=ARRAY_VALUES, **others)
+    return folder / "scores.npz"
+
+
+def assert_spread(path: Path, lengths: Any, **options: Any) -> None:
+    """By hand, each row a trajectory of so many tokens; the others get nothing."""
+    with small_blocks(2, dtype=np.float64):
+        gaecli.compute(path, gamma=1.0, lam=0.5, **options)
+    with np.load(path) as found:
+        advantages = found["advantage"]
+    assert advantages.shape == ARRAY_VALUES.shape
+    for row, values, score, length in zip(advantages, ARRAY_VALUES, SCORES, lengths, strict=False):
+        wanted = by_hand([0.0] * (length - 1) + [score], values[:length].tolist(), 0.5)
+        assert row[:length] == pytest.approx(wanted, abs=1e-6)
+        assert np.isnan(row[length:]).all()
 
 
 def test_every_command_reads_such_rows_alike(tmp_path: Path, run_gae: Any) -> None:
