@@ -74,6 +74,9 @@ def explain(
                 raise error.of_command("gae explain", query.words) from error
             found = near_tail(opened, query, threads) if is_plain else None
             found = found or _tail_among_all(opened, query, threads, is_whole=not is_plain)
+            if is_plain and settings.estimator == "td-lambda" and found.tail.has_second_values:
+                is_plain = False
+                found = _tail_among_all(opened, query, threads, is_whole=True)
             if not is_plain:
                 return places.shown_in(_derivation(found, top))
             return places.shown_in(_explanation(found, top))

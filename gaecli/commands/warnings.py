@@ -61,9 +61,7 @@ def _of_streams(totals: Totals, file: str | None) -> list[WarningNote]:
 
 def _second_values(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
     """Where a TD error enters another row than its own."""
-    is_one_step = (
-        0.0 in (settings.gamma, settings.lam if settings.uses("lam") else None) or settings.n_steps == 1
-    )
+    is_one_step = 0.0 in (settings.gamma, settings.lam if settings.uses("lam") else None)
     if not totals.second_values or is_one_step:
         return []
     numbers, names = (totals.second_values,), (settings.estimator,)

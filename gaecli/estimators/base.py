@@ -72,6 +72,11 @@ class Borders:
     #: V beyond the last step from its own row, for estimators that use such a value only where the trajectory ends;
     #: NaN where not given. None: what is given is in the estimates already.
     end_values: FloatArray | None = None
+    #: How much of V beyond the last step, where its trajectory goes on, is what its own row gives; the rest is V of
+    #: the next step. None: all of it, or nothing where there are `end_values`.
+    own_shares: FloatArray | None = None
+    #: The first row is no step, so that it hands on its V and no estimate. None: all are steps.
+    first_idle: BoolArray | None = None
     #: What the last step adds to z without V, where all that it hands on counts only if it is not negative
     #: with V; NaN where that is decided. None: nowhere.
     gates: FloatArray | None = None
@@ -103,6 +108,7 @@ class Borders:
             first_values=block.values[first].astype(np.float64),
             last_values=block.values[last].astype(np.float64),
             is_through=~has_cut,
+            first_idle=None if block.is_step is None else ~block.is_step[first],
             gates=gates,
             asks_values=asks_values,
         )

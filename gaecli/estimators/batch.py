@@ -19,6 +19,7 @@ from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.parts import part
 from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
+from gaecli.estimators.td_lambda import has_second_values, with_mixed_values
 from gaecli.kernels.chunks import ChunkedRows, EnteringTerms, column_tiles, tile_width
 from gaecli.kernels.devices import Device
 from gaecli.kernels.torch_import import torch_module
@@ -28,7 +29,7 @@ from gaecli.settings import Settings
 
 #: Of a device: the tile that is made, and the one before it.
 _BYTES_PER_CELL = 16
-#: Estimators whose numbers are Σ (γλ)ˡ δ.
+#: Estimators whose numbers are Σ (γλ)ˡ δ, as long as each state has one V.
 _SCANS = ("gae", "td-lambda")
 
 
@@ -86,7 +87,7 @@ class BatchEstimator(ByOwn):
             final: with its final ends, and what lies beyond them.
             inflows, pieces: of all points.
         """
-        if not self._is_scan:
+        if not self._is_scan(block):
             return PointEstimates(None, self._one_by_one(block, final, inflows, pieces, launches))
         return PointEstimates(*self._scanned(block, launches, np.stack([inflow.total for inflow in inflows])))
 
@@ -119,11 +120,13 @@ class BatchEstimator(ByOwn):
             return FinalEstimates(advantages, found.returns)
         return single.outputs(block, advantages, inflow.beyond)
 
-    @property
-    def _is_scan(self) -> bool:
-        is_gated = self.settings.mask_mode == "gated"
-        return (
-            self.settings.estimator in _SCANS and not needs_whole_trajectories(self.settings) and not is_gated
+    def _is_scan(self, block: Block) -> bool:
+        """A is Σ (γλ)ˡ δ with the same δ under every λ."""
+        settings = self.settings
+        if settings.estimator not in _SCANS or needs_whole_trajectories(settings):
+            return False
+        return settings.mask_mode != "gated" and not (
+            settings.estimator == "td-lambda" and has_second_values(block)
         )
 
     def single(self, index: int) -> Estimator:
@@ -134,7 +137,7 @@ class BatchEstimator(ByOwn):
 
         Of a scan at the heads of lanes alone: borders ask for no more.
         """
-        if self._is_scan:
+        if self._is_scan(block):
             yield from self._heads(block, chosen)
             return
         for index in chosen:
@@ -182,6 +185,10 @@ class BatchEstimator(ByOwn):
 
         `inflows`: [points, lanes] what enters at their ends.
         """
+        if self.settings.estimator == "td-lambda":
+            block = with_mixed_values(
+                block, 0.0
+            )  # but for the ends of lanes as it is: it has no second values
         cuts = block.piece_ends()
         following = following_values(replace(block, cuts=cuts))
         if block.is_step is not None:

@@ -1,12 +1,12 @@
 """The n-step return: n rewards, and the value of the state after them.
 
-    Rₜ = Σ_{k<m} γᵏ rₜ₊ₖ + γᵐ V(sₜ₊ₘ),    Aₜ = Rₜ - V(sₜ) = Σ_{k<m} γᵏ δₜ₊ₖ
+    Rₜ = Σ_{k<m} γᵏ rₜ₊ₖ + γᵐ V'(sₜ₊ₘ),    Aₜ = Rₜ - V(sₜ)
 
-The last two are the same where V(sₜ₊₁) is that of the next row; where a file gives another one, A is the sum of δ.
-m is n, or the number of steps to the end of the trajectory where those are fewer; V is 0 beyond a terminal end,
-and what the bootstrap rule says beyond any other. Sutton and Barto 2018, eq. 7.1.
+m is n, or the number of steps to the end of the trajectory where those are fewer. V' is the next value of the last
+row of the window, as a target network gives it, or else V of the row after it; 0 beyond a terminal end, and what the
+bootstrap rule says beyond any other. Sutton and Barto 2018, eq. 7.1.
 
-A sum over a window is no reverse scan: yₜ = δₜ + γ yₜ₊₁ - γⁿ δₜ₊ₙ would lose all digits that the long sum has
+A sum over a window is no reverse scan: yₜ = rₜ + γ yₜ₊₁ - γⁿ rₜ₊ₙ would lose all digits that the long sum has
 and the window has not. The window is put together of windows of 1, 2, 4, … steps instead, log₂ n passes:
 
     S₂ₘ(t) = Sₘ(t) + γᵐ Sₘ(t + m)
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.array_types import FloatArray, IndexArray
+from gaecli.array_types import Array, FloatArray, IndexArray
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.decays import gammas
 from gaecli.estimators.gae_variants import WholeTrajectoryGae, following_values
@@ -42,20 +42,41 @@ class NStep(WholeTrajectoryGae):
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         block = self._closed(block)
         gamma = gammas(block, self.settings)
-        deltas = block.rewards + gamma * following_values(block) - block.values
+        following = following_values(block)
         cuts = np.flatnonzero(block.cuts)
         n_steps = self.settings.n_steps
         assert n_steps is not None
         if block.is_step is None:
             ends = np.repeat(cuts + 1, np.diff(cuts, prepend=-1))
-            return Estimates(window_sums(deltas, ends, gamma, n_steps))
+            return Estimates(_advantages(block.rewards, block.values, following, ends, gamma, n_steps))
         # Rows that are no steps stand outside of every window.
         steps = np.flatnonzero(block.is_step)
         ends = np.searchsorted(steps, cuts[np.searchsorted(cuts, steps)], side="right")
         advantages = np.zeros(block.num_steps)
         of_steps = gamma[steps] if isinstance(gamma, np.ndarray) else gamma
-        advantages[steps] = window_sums(deltas[steps], ends, of_steps, n_steps)
+        advantages[steps] = _advantages(
+            block.rewards[steps], block.values[steps], following[steps], ends, of_steps, n_steps
+        )
         return Estimates(advantages)
+
+
+def _advantages(
+    rewards: Array,
+    values: Array,
+    following: FloatArray,
+    ends: IndexArray,
+    gamma: float | FloatArray,
+    n: int,
+) -> FloatArray:
+    """[N] A sum of TD errors whose V is what the step before said of the state, so that all but two cancel out.
+
+    `following`: V'(sₜ₊₁); the rest as in `window_sums`.
+    """
+    before = values.astype(np.float64)
+    goes_on = ends[:-1] > np.arange(1, len(ends))
+    before[1:][goes_on] = following[:-1][goes_on]
+    sums = window_sums(rewards + gamma * following - before, ends, gamma, n)
+    return sums + (before - values)
 
 
 def window_sums(terms: FloatArray, ends: IndexArray, gamma: float | FloatArray, n: int) -> FloatArray:

@@ -77,6 +77,11 @@ class JoinedLanes:
         pairs = zip(found, self._counts, strict=True)
         return _joined(nothing[:count] if array is None else array for array, count in pairs)
 
+    def _or_no(self, flags: Iterable[BoolArray | None]) -> BoolArray:
+        """False throughout for blocks that say nothing."""
+        pairs = zip(flags, self._counts, strict=True)
+        return _joined(np.zeros(count, np.bool_) if one is None else one for one, count in pairs)
+
     def _per_block(self, is_so: Callable[[Any], bool]) -> BoolArray:
         return np.repeat(np.array([is_so(one) for one in self._borders], np.bool_), self._counts)
 
@@ -118,9 +123,8 @@ class JoinedLanes:
         has_own = ~np.isnan(own)
         given[has_own] = own[has_own]
         first_values = np.where(following >= 0, self.of_borders("first_values")[following], 0.0)
-        takes_own = has_own & self._per_block(lambda one: one.end_values is None)
         next_values = np.where(goes_on & has_own, own, np.nan)
-        values = np.where(goes_on, np.where(takes_own, own, first_values), 0.0)
+        values = np.where(goes_on, self._mixed(first_values, own, following), 0.0)
         given[before_padding] = first_values[before_padding]
         wants = with_lane | (before_padding & ~is_terminal)
         wants &= self._wants_values()
@@ -145,6 +149,23 @@ class JoinedLanes:
             conflicts=joints.conflicts,
         )
 
+    def _mixed(self, first_values: FloatArray, own: FloatArray, following: IndexArray) -> FloatArray:
+        """[lanes] V beyond the last step where its trajectory goes on: of its own row, the next step, or both."""
+        own = np.where(np.isnan(own), self._or_nan(one.end_values for one in self._borders), own)
+        usual = np.where(self._per_block(lambda one: one.end_values is None), 1.0, 0.0)
+        if all(one.own_shares is None for one in self._borders):
+            shares = usual
+        else:
+            shares = self._or_nan(one.own_shares for one in self._borders)
+            shares = np.where(np.isnan(shares), usual, np.where(self._idle(following), 1.0, shares))
+        mixed: FloatArray = np.where(shares == 1.0, own, first_values + shares * (own - first_values))
+        return np.where(np.isnan(own) | (shares == 0.0), first_values, mixed)
+
+    def _idle(self, following: IndexArray) -> BoolArray:
+        """[lanes] what follows is no step."""
+        found: BoolArray = (following >= 0) & self._or_no(one.first_idle for one in self._borders)[following]
+        return found
+
     def _joints(self, following: IndexArray, last_cut: BoolArray, has: BoolArray) -> _Joints:
         """`has`: what is known of a lane that a later block has, and that is open."""
         if not has.any():  # as of each of ten thousand streams of a block
@@ -164,9 +185,7 @@ class JoinedLanes:
         )
 
     def _left_out(self) -> BoolArray:
-        flags = [one.last_left_out for one in self._lanes]
-        pairs = zip(flags, self._counts, strict=True)
-        return _joined(np.zeros(count, np.bool_) if one is None else one for one, count in pairs)
+        return self._or_no(one.last_left_out for one in self._lanes)
 
     def _wants_values(self) -> BoolArray:
         if all(one.asks_values is None for one in self._borders):  # as of each of them, at once

@@ -13,6 +13,7 @@ from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.parts import joined, part
+from gaecli.estimators.td_lambda import has_second_values
 from gaecli.explanation import BootstrapSource, End
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
@@ -100,6 +101,11 @@ class Tail:
         return following_values(fill_bootstrap(self.block, settings.bootstrap, is_whole_stream=True))[
             self.first :
         ]
+
+    @property
+    def has_second_values(self) -> bool:
+        """A next value, from this step on, is another one than V of the next step."""
+        return has_second_values(part(self.block, slice(self.first, None)))
 
     def bootstrap(self, settings: Settings) -> BootstrapSource:
         return bootstrap_of(self.block, settings)

@@ -1,4 +1,4 @@
-"""Off-policy estimators against rlax and TorchRL, in this process, on random rollouts; see `test_libraries.py`."""
+"""Off-policy estimators, λ-returns and n-step returns against rlax and TorchRL; see `test_libraries.py`."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ def found(rollout: Rollout, extras: dict[str, np.ndarray], **settings) -> tuple[
     advantages, returns = estimate_whole(estimator, block)
     returns = advantages + block.values if returns is None else returns
     return advantages.reshape(rollout.shape), returns.reshape(rollout.shape)
+
+
+def with_next_values(rollout: Rollout, following: np.ndarray, **settings) -> tuple[np.ndarray, np.ndarray]:
+    """[N, T] advantages and returns with these next values in all rows."""
+    estimator = make_estimator(
+        Settings.from_preset("exact", gamma=GAMMA, **settings), choose_device("auto", 0)
+    )
+    block = estimator.prepare(replace(block_of(rollout), next_values=following.reshape(-1)))
+    advantages, _ = estimate_whole(estimator, block)
+    return advantages.reshape(rollout.shape), (advantages + block.values).reshape(rollout.shape)
 
 
 def pieces(rollout: Rollout):
@@ -145,3 +155,35 @@ def test_vtrace_of_torchrl(rollout: Rollout, dtype: str) -> None:
     own = found(rollout, extras, estimator="vtrace", lam=1.0, **clips)
     for ours, theirs in zip(own, (expected, targets), strict=True):
         close(ours, theirs[..., 0].numpy().astype(np.float64), dtype)
+
+
+@pytest.mark.parametrize("lam", [0.0, LAM, 1.0])
+def test_lambda_returns_of_torchrl(rollout: Rollout, dtype: str, lam: float) -> None:
+    """With a next value in each row that is another one than V of the next row, as of a target network."""
+    _, (torch, functional) = library("torchrl", "torch", "torchrl.objectives.value.functional")
+    following = np.random.default_rng(5).normal(size=rollout.shape)
+    cast = lambda numbers: torch.tensor(np.asarray(numbers), dtype=getattr(torch, dtype))[..., None]  # noqa: E731 - short
+    flag = lambda flags: torch.tensor(np.asarray(flags))[..., None]  # noqa: E731 - short
+    expected = functional.td_lambda_return_estimate(
+        GAMMA, lam, cast(following), cast(rollout.rewards), flag(rollout.ended), flag(rollout.terminated)
+    )
+    advantages, returns = with_next_values(rollout, following, estimator="td-lambda", lam=lam)
+    close(returns, expected[..., 0].numpy().astype(np.float64), dtype)
+    np.testing.assert_allclose(advantages, returns - rollout.values, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 4, 100])
+def test_n_step_returns_of_rlax(rollout: Rollout, dtype: str, n: int) -> None:
+    """`v_t` are the values of the next states, whoever gives them."""
+    jax = _jax()
+    _, (rlax,) = library("rlax", "rlax")
+    following = np.random.default_rng(5).normal(size=rollout.shape)
+    _, returns = with_next_values(rollout, following, estimator="n-step", n_steps=n)
+    cast = lambda numbers: jax.numpy.asarray(np.asarray(numbers).astype(dtype))  # noqa: E731 - short
+    for env, steps in pieces(rollout):
+        discounts = np.full(steps.stop - steps.start, GAMMA)
+        discounts[-1] *= not rollout.terminated[env, steps.stop - 1]
+        expected = rlax.n_step_bootstrapped_returns(
+            cast(rollout.rewards[env, steps]), cast(discounts), cast(following[env, steps]), n
+        )
+        close(returns[env, steps], np.asarray(expected, np.float64), dtype)

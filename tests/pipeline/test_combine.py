@@ -59,6 +59,8 @@ def _block(
         last_values=random.normal(size=count),
         is_through=flags(0.7),
         end_values=some(0.4) if random.random() < 0.5 else None,
+        own_shares=random.choice([0.0, 0.3, 1.0], count) if random.random() < 0.5 else None,
+        first_idle=flags(0.2) if random.random() < 0.5 else None,
         gates=some(0.6) if is_gated and random.random() < 0.8 else None,
     )
     nothing = np.zeros(count, np.bool_)
@@ -105,7 +107,13 @@ class PlainLanes:
             told["values"], told["estimates"] = head_value, estimate
             if not math.isnan(own):
                 told["next_values"] = own
-                told["values"] = own if borders.end_values is None else head_value
+            own = own if not math.isnan(own) else _at(borders.end_values, lane)
+            share = 1.0 if borders.end_values is None else 0.0
+            if borders.own_shares is not None:
+                is_idle = there.borders.first_idle is not None and there.borders.first_idle[its]
+                share = 1.0 if is_idle else float(borders.own_shares[lane])
+            if not math.isnan(own):
+                told["values"] = own if share == 1 else head_value + share * (own - head_value)
             self.after[at] = place
         else:
             given = [own, _at(borders.end_values, lane), _at(lanes.last_bootstraps, lane)]

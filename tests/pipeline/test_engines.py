@@ -410,7 +410,7 @@ NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "preset-last-rows": ((2,), ("brax",)),
     "preset-truncation": ((1,), ("preset `sb3`", "zero")),
     "rewards-outside-units": ((2,), ()),
-    "second-values": ((2,), ("n-step",)),
+    "second-values": ((2,), ("vtrace",)),
     "single-units": ((2,), ()),
     "stream-bootstrap-zero": ((2,), ()),
     "unfilled-tail": ((2, 50), ()),

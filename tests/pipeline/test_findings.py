@@ -72,15 +72,15 @@ def test_what_differs_in_words_stays_apart(tmp_path):
 
 
 OTHER_VALUES = {
-    "target network": (1.2, {"estimator": "td-lambda"}, 3),
-    "in half precision": (1.003, {"estimator": "td-lambda"}, 0),
-    "one step": (1.2, {"estimator": "n-step", "n_steps": 1}, 0),
-    "several steps": (1.2, {"estimator": "n-step", "n_steps": 2}, 3),
-    "no trace": (1.2, {"estimator": "td-lambda", "lam": 0.0}, 0),
-    "ratios": (1.2, {"estimator": "vtrace"}, 3),
+    "target network": (1.2, {"estimator": "vtrace"}, 3),
+    "in half precision": (1.003, {"estimator": "vtrace"}, 0),
+    "no trace": (1.2, {"estimator": "vtrace", "lam": 0.0}, 0),
+    "upgoing": (1.2, {"estimator": "upgo"}, 3),
+    "the λ-return has them": (1.2, {"estimator": "td-lambda"}, 0),
+    "so has that of n steps": (1.2, {"estimator": "n-step", "n_steps": 2}, 0),
     "that is what GAE sums": (1.2, {}, 0),
     "ends alone": (1.2, {"estimator": "mc"}, 0),
-    "in a stream": (1.2, {"estimator": "td-lambda", "stream": ["a=reward,value,next=next_value"]}, 3),
+    "in a stream": (1.2, {"estimator": "vtrace", "stream": ["a=reward,value,next=next_value"]}, 3),
 }
 
 

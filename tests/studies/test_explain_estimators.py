@@ -123,7 +123,7 @@ def test_a_monte_carlo_return_is_its_discounted_rewards_and_the_bootstrap(
 
 
 @pytest.mark.parametrize(("row", "n", "m"), [(0, 2, 2), (0, 9, 4), (2, 2, 2), (2, 3, 2), (4, 1, 1)])
-def test_an_n_step_advantage_is_the_discounted_errors_of_its_window(
+def test_an_n_step_advantage_is_the_discounted_rewards_of_its_window(
     two_ends: Path, row: int, n: int, m: int
 ) -> None:
     found = explained(two_ends, row, estimator="n-step", n_steps=n, gamma=float(GAMMA))
@@ -136,17 +136,38 @@ def test_an_n_step_advantage_is_the_discounted_errors_of_its_window(
     assert ("clipped" in " ".join(found.remarks)) == (m < n)
 
 
-@pytest.mark.parametrize(("second_value", "is_sum_of_rewards"), [(1.5, True), (1.25, False)])
-def test_rewards_and_one_value_are_the_same_only_where_values_cancel_each_other(
-    tmp_path: Path, second_value: float, is_sum_of_rewards: bool
+@pytest.mark.parametrize("second_value", [1.5, 1.25])
+def test_an_n_step_return_is_rewards_and_the_next_value_of_the_last_row(
+    tmp_path: Path, second_value: float
 ) -> None:
+    """Whatever the values of the rows between are."""
     columns = {"reward": [1.0, 2.0], "value": [0.5, second_value], "next_value": [1.5, 4.0], "done": [0, 1]}
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({**columns, "truncated": [0, 1]}), path)
     found = explained(path, 0, estimator="n-step", n_steps=2, gamma=0.5)
-    by_rewards = 1.0 + 0.5 * 2.0 + 0.25 * 4.0 - 0.5
-    assert (found.computed == by_rewards) == is_sum_of_rewards
-    assert ("γ^m V'" in str(found.equation)) == is_sum_of_rewards
+    assert found.computed == found.derived == 1.0 + 0.5 * 2.0 + 0.25 * 4.0 - 0.5
+    assert found.numbers["γ^m V'"] == 0.25 * 4.0
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_a_lambda_return_shows_the_share_of_each_next_value(tmp_path: Path, row: int) -> None:
+    """V' of row 0 is not V of row 1: (1 - λ) of it counts, and all of that of the last row."""
+    rewards, values, beyond = [1.0, 2.0, -1.0], [0.5, 1.25, 3.0], [1.5, 3.0, 4.0]
+    columns = {"reward": rewards, "value": values, "next_value": beyond, "terminated": [0, 0, 0]}
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**columns, "truncated": [0, 0, 1]}), path)
+    found = gaecli.explain(path, row=row, estimator="td-lambda", gamma=0.5, lam=0.75)
+    exact = Fraction(rewards[2]) + Fraction(1, 2) * Fraction(beyond[2])
+    for t in reversed(range(row, 2)):
+        mixed = Fraction(1, 4) * Fraction(beyond[t]) + Fraction(3, 4) * exact
+        exact = Fraction(rewards[t]) + Fraction(1, 2) * mixed
+    if row > 0:  # from here on each state has one V
+        assert found.recursion == pytest.approx(float(exact) - values[row], rel=1e-14)
+        return
+    assert found.computed == pytest.approx(float(exact) - values[0], rel=1e-14)
+    assert found.derived == pytest.approx(found.computed, rel=1e-14)
+    assert [line["share"] for line in found.tables[0].lines] == [0.25, 0.25, 1.0]
+    assert [line["weight"] for line in found.tables[0].lines] == [1.0, 0.375, 0.375**2]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from gaecli.studies.derivations.base import Derive, Derived, Question
 from gaecli.studies.derivations.baselines import group_baseline
 from gaecli.studies.derivations.inputs import inputs
+from gaecli.studies.derivations.lambda_returns import lambda_return
 from gaecli.studies.derivations.off_policy import off_policy
 from gaecli.studies.derivations.returns import monte_carlo, n_step
 from gaecli.studies.derivations.streams import by_streams
@@ -23,7 +24,8 @@ __all__ = ["Derived", "Question", "derive"]
 DERIVATIONS: Mapping[str, Derive] = {
     "mc": monte_carlo,
     "n-step": n_step,
-    **dict.fromkeys(("gae", "td-lambda", "td0"), sum_of_errors),
+    "td-lambda": lambda_return,
+    **dict.fromkeys(("gae", "td0"), sum_of_errors),
     **dict.fromkeys(("vtrace", "retrace", "q-lambda", "tree-backup", "upgo"), off_policy),
 }
 

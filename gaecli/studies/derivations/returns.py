@@ -1,4 +1,4 @@
-"""Sums of rewards, and of TD errors, along a trajectory."""
+"""Sums of rewards along a trajectory."""
 
 from __future__ import annotations
 
@@ -50,56 +50,43 @@ def monte_carlo(question: Question) -> Derived | None:
 
 
 def n_step(question: Question) -> Derived | None:
-    """A = Σ γᵏ δₜ₊ₖ over m steps, m = n or as many as there are to the end; R = A + V."""
+    """R = Σ γᵏ rₜ₊ₖ + γᵐ V' over m steps, m = n or as many as there are to the end; A = R - V."""
     tail, settings, steps = question.tail, question.settings, question.steps
     assert settings.n_steps is not None
     window: IndexArray = np.flatnonzero(steps.is_step)[: settings.n_steps].astype(np.int64)
-    discounts, deltas = before_each(steps.gammas[window]), steps.deltas
+    discounts = before_each(steps.gammas[window])
     lines: list[dict[str, Cell]] = []
     total = 0.0
     for lag, step in enumerate(window.tolist()):
-        contribution = float(discounts[lag] * deltas[step])
+        contribution = float(discounts[lag] * steps.rewards[step])
         total += contribution
-        line: dict[str, Cell] = {
-            "lag": lag,
-            **steps.names[step],
-            "reward": float(steps.rewards[step]),
-            "value": float(steps.values[step]),
-            "next_value": float(steps.following[step]),
-            **_gamma(steps, step, settings),
-        }
-        line |= {"delta": float(deltas[step]), "discount": float(discounts[lag])}
-        lines.append({**line, "contribution": contribution, "running_sum": total})
+        line: dict[str, Cell] = {"lag": lag, **steps.names[step], "reward": float(steps.rewards[step])}
+        line |= _gamma(steps, step, settings)
+        line |= {"discount": float(discounts[lag]), "contribution": contribution, "running_sum": total}
+        lines.append(line)
     is_clipped = len(window) < settings.n_steps
     last = float(steps.following[window[-1]]) if len(window) else 0.0
     end = f"the trajectory ends after {len(window):,} of {settings.n_steps:,} steps: the window is clipped"
-    value = float(steps.values[0])
+    value, beyond = float(steps.values[0]), float(discounts[len(window)]) * last
+    power = "γ^m" if settings.gamma_column is None else "Π γ"
     return Derived(
         computed=float(tail.advantages[0]),
-        equation=_windowed(
-            settings, telescopes=bool((steps.following[window[:-1]] == steps.values[window[1:]]).all())
-        ),
+        equation=f"A = R - V,  R = Σ {_power(settings)} r + {power} V' for k = 0 … m - 1",
         numbers={
             **one_gamma(settings),
             "n": settings.n_steps,
             "m": len(window),
             "V": value,
             "V'": last,
-            **({"γ^m V'": float(discounts[len(window)]) * last} if settings.gamma_column is None else {}),
-            "R = A + V": total + value,
+            f"{power} V'": beyond,
+            "R = A + V": total + beyond,
         },
-        tables=[question.table("TD errors of the window, discounted", lines, total)],
-        derived=total,
+        tables=[question.table("rewards of the window, discounted", lines, total)],
+        derived=total + beyond - value,
         bootstrap=steps.bootstrap if is_clipped else None,
         bootstrap_value=last if is_clipped else None,
         remarks=[end] if is_clipped else [],
     )
-
-
-def _windowed(settings: Settings, *, telescopes: bool) -> str:
-    """`telescopes`: every V' before the last is V of the step after it, so that these cancel each other."""
-    of_rewards = "= Σ γ^k r + γ^m V' - V " if telescopes and settings.gamma_column is None else ""
-    return f"A = Σ {_power(settings)} δ {of_rewards}for k = 0 … m - 1,  δ = r + γ V' - V"
 
 
 def before_each(decays: FloatArray) -> FloatArray:
