@@ -8,6 +8,7 @@ become rows of one cell, with the indices of its axes as columns.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -69,7 +70,7 @@ def table_rows(file: TableFile, left_out: Collection[str]) -> Rows:
         index for index, name in enumerate(file.schema.names) if name in file.columns and name not in left_out
     ]
     schema = pa.schema([file.schema.field(index) for index in kept], metadata=file.schema.metadata)
-    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(schema.names).items() if count > 1), None)
     if twice is not None:
         raise UsageError(
             f"two columns have the name `{twice}`, and a conversion finds columns by their names",

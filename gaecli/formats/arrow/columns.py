@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -97,14 +98,15 @@ _last_schema: SharedSchema | None = None
 def struct_fields(schema: pa.Schema, *, in_lists: bool = False) -> list[str]:
     """Dotted paths of all that stands in structs with one value per row, or in lists of structs as well."""
     found: list[str] = []
-    waiting = [(field.name, field.type) for field in schema]
+    columns = set(schema.names)
+    waiting = deque((field.name, field.type) for field in schema)
     while waiting:
-        path, data_type = waiting.pop(0)
+        path, data_type = waiting.popleft()
         if in_lists and is_list(data_type):
             waiting.append((path, data_type.value_type))
         elif pa.types.is_struct(data_type):
             waiting += [(f"{path}.{child.name}", child.type) for child in data_type]
-        elif path not in schema.names:
+        elif path not in columns:
             found.append(path)
     return found
 
@@ -317,14 +319,27 @@ def _coded(array: pa.DictionaryArray) -> Column:
 
 
 def _labels(distinct: pa.Array) -> list[Any]:
+    """The same of a cell whatever stands beside it: by them ids of one block are found again in the next."""
+    if pa.types.is_time(distinct.type):  # Python has no nanoseconds of a day, and goes round at its end
+        distinct = distinct.cast(pa.string())
+    elif pa.types.is_timestamp(distinct.type) and distinct.type.tz is not None:
+        # An hour that comes twice has two times that Python takes for equal; and not every zone is known here.
+        distinct = distinct.view(pa.timestamp(distinct.type.unit, "UTC"))
     try:
         labels: list[Any] = distinct.to_pylist()
-    except ValueError:  # nanoseconds, which only pandas can hold
-        return list(distinct.cast(pa.string()).to_pylist())
+    except (ValueError, OverflowError):
+        return list(map(_label, distinct))
     if not pa.types.is_decimal(distinct.type):
         return labels
     # Equal to the int64 that the same ids are in a block where all of them fit; texts go into JSON as they are.
     return [_plain(label) if label is not None else None for label in labels]
+
+
+def _label(cell: pa.Scalar) -> Any:
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError):  # nanoseconds, which only pandas can hold, or beyond the year 9999
+        return cell.cast(pa.string()).as_py()
 
 
 def _plain(number: Decimal) -> int | str:

@@ -181,9 +181,7 @@ class ParquetInput(SchemaColumns):
 
     def _leaf(self, name: str) -> str:
         """What pyarrow calls a column: in a list of structs, levels of the file's own stand between."""
-        if name in self.schema.names or "." not in name:
-            return name
-        if name in self._facts.paths:
+        if "." not in name or self.schema.get_all_field_indices(name) or self._facts.has_leaf(name):
             return name
         for path in self._facts.paths:
             parts = path.split(".")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 import struct
+from bisect import bisect_left
 from collections.abc import Mapping
+from functools import cached_property
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -47,9 +50,22 @@ class LeafFacts:
 
     def leaf_of_list(self, path: str) -> int | None:
         """The number of the first leaf that stands at a path or below it."""
-        return next(
-            (index for index, other in enumerate(self.paths) if f"{other}.".startswith(f"{path}.")), None
-        )
+        start = f"{path}."
+        place = bisect_left(self._ordered, (start,))
+        below = takewhile(lambda found: found[0].startswith(start), islice(self._ordered, place, None))
+        return min((index for _, index in below), default=None)
+
+    def has_leaf(self, path: str) -> bool:
+        place = bisect_left(self._ordered, (f"{path}.",))
+        return place < len(self._ordered) and self._ordered[place][0] == f"{path}."
+
+    @cached_property
+    def _ordered(self) -> list[tuple[str, int]]:
+        """Paths with their numbers, as texts stand in order: all that is below another one comes behind it.
+
+        Of a table with ten thousand columns each is asked for.
+        """
+        return sorted((f"{path}.", index) for index, path in enumerate(self.paths))
 
 
 def leaf_facts(footer: Footer) -> LeafFacts:
