@@ -41,6 +41,8 @@ class Cells:
     inverted: Mapping[str, str] = field(default_factory=dict)
     #: Where the cells of one trajectory after the other stop; None: of all of them at the end.
     stops: IndexArray | None = None
+    #: So many trajectories stand side by side, cell by cell: `stops` are where they would if each stood by itself.
+    num_abreast: int = 1
 
     def numbers(
         self, column: Column, name: str, role: str, used: BoolArray | None = None
@@ -192,7 +194,7 @@ class Cells:
         count = int(np.count_nonzero(bad))
         place = self.locate(int(np.argmax(bad)))
         message = f"`{name}` {what} at {place} of `{self.path}`; {count:,} such in all"
-        if is_tail(bad.reshape(-1), self.stops):
+        if is_tail(bad.reshape(-1, self.num_abreast).T.reshape(-1), self.stops):
             others = hint.removeprefix("repair the file, or ")
             if self.stops is not None and what in ("is NaN", "is null"):
                 test = word(f"{name}!={what.rsplit(maxsplit=1)[-1].lower()}")

@@ -59,10 +59,11 @@ class DenseLayout(LongLayout):
         assert self._arrays is not None
         return self._arrays.table(start, columns).with_labels([*self._labels, *self._extras])
 
-    def _stops(self, table: ArrayTable) -> IndexArray | None:
-        if table.piece is None or self.frame.is_time_major:
-            return None
-        return np.arange(1, table.piece.num_lanes + 1, dtype=np.int64) * table.piece.num_times
+    def _stops(self, table: ArrayTable) -> tuple[IndexArray | None, int]:
+        assert table.piece is not None
+        num_lanes = table.piece.num_lanes
+        stops = np.arange(1, num_lanes + 1, dtype=np.int64) * table.piece.num_times
+        return stops, num_lanes if self.frame.is_time_major else 1
 
     def _locate(self, start: int, table: ArrayTable) -> Locate:
         assert table.piece is not None

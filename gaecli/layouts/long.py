@@ -143,7 +143,7 @@ class LongLayout:
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         table = self._table(start, columns)
         columns, locate = table.columns, self._locate(start, table)
-        cells = Cells(self._path, locate, self._drops, self._flags.inverted, self._stops(table))
+        cells = Cells(self._path, locate, self._drops, self._flags.inverted, *self._stops(table))
         self._check_alternates(table, cells)
         mask, kept = self._mask(table, cells)
         rows = self._rows(columns, cells, kept)
@@ -308,9 +308,9 @@ class LongLayout:
 
         return read_labels(columns, self._labels, in_lanes)
 
-    def _stops(self, table: ArrayTable) -> IndexArray | None:
-        """Where rows of one trajectory after the other stop, if that is known before any is read."""
-        return None
+    def _stops(self, table: ArrayTable) -> tuple[IndexArray | None, int]:
+        """(where trajectories stop, if that is known before any is read; how many stand side by side)."""
+        return None, 1
 
     def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None, table: ArrayTable) -> Block:
         return self._mask_rule.zeroed(block, block.placement.to_steps(mask))

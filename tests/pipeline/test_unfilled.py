@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pipeline.running import small_blocks
 
 import gaecli
 from gaecli.commands import compute as run
@@ -80,6 +82,37 @@ def test_padding_of_lists_without_a_mask_is_told(tmp_path, layout):
         np.savez(path, **columns)
     # A tail of one step is no tail.
     assert notes_of(path, layout=layout)["unfilled-tail"] == 3 + 7
+
+
+@pytest.mark.parametrize("layout", ["time-major", "batch-major"])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_lanes_padded_with_nan_are_refused_with_the_mask_that_takes_them(tmp_path, layout, blocks):
+    """Every lane has a length of its own; flags are NaN behind it as well."""
+    rng = np.random.default_rng(3)
+    lengths = np.array([12, 9, 4, 11])
+    kept = np.arange(12) < lengths[:, None]
+    rewards, values = (np.where(kept, rng.normal(size=(4, 12)), np.nan) for _ in range(2))
+    ends = np.where(kept, np.arange(12) == lengths[:, None] - 1, np.nan)
+    turned = np.transpose if layout == "time-major" else np.asarray
+    path = tmp_path / "run.npz"
+    np.savez(path, rewards=turned(rewards), values=turned(values), terminated=turned(ends))
+    options = {"layout": layout}
+    for flag, test in (("mask_column", "rewards!=nan"), ("terminated_column", "terminated=1")):
+        with pytest.raises(DataError, match="no other behind them") as raised:
+            gaecli.compute(path, **options)
+        assert f"`--{flag.replace('_', '-')} {shlex.quote(test)}`" in raised.value.hint
+        options[flag] = test
+    with small_blocks(5 if blocks else None):
+        gaecli.compute(path, **options)
+    with np.load(path) as arrays:
+        found = turned(arrays["advantage"])
+    for row, length in enumerate(lengths):
+        running = next_value = 0.0
+        for step in reversed(range(length)):
+            running = rewards[row, step] + 0.99 * next_value - values[row, step] + 0.99 * 0.95 * running
+            next_value = values[row, step]
+            assert found[row, step] == pytest.approx(running, abs=1e-5)
+        assert np.isnan(found[row, length:]).all()
 
 
 class TestNoTail:
