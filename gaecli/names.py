@@ -254,6 +254,14 @@ _END_STEM = re.compile(
 #: Words of columns of which one value may be an end.
 _VALUE_WORDS = word_set("reason status outcome event type kind")
 
+#: Words of names of what is told once an episode is over: of what, and how much of it.
+_OF_EPISODES = word_set("episode episodes ep eps epi traj trajectory trajectories final terminal rollout")
+_AMOUNTS = word_set(
+    "length lengths len lens l duration durations steps return returns ret rets r reward rewards score scores total "
+    "sum statistics stats"
+)
+_RUN_TOGETHER = word_set("eplen eplens epret eprets eprew eprews")
+
 
 def is_alias(name: str, *roles: str) -> bool:
     """Whether a name, without regard to case, is one of those of these roles."""
@@ -276,6 +284,12 @@ def is_something_else(name: str) -> bool:
 def holds_kinds(name: str) -> bool:
     """Whether a name is that of a column of which one value may be an end: `step_type`, `status`."""
     return bool(all_words_of(name) & _VALUE_WORDS)
+
+
+def tells_at_ends(name: str) -> bool:
+    """Whether a name is that of a length or a return of episodes."""
+    words = all_words_of(name)
+    return bool(words & _RUN_TOGETHER or (words & _OF_EPISODES and words & _AMOUNTS))
 
 
 def speaks_of_ends(name: str) -> bool:

@@ -7,7 +7,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.evidence.unused_flags import likely_ends
-from gaecli.names import holds_kinds, suggests_end
+from gaecli.names import holds_kinds, suggests_end, tells_at_ends
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
@@ -79,6 +79,11 @@ def _likely(file: RolloutFile, roles: Roles, settings: Settings) -> str:
     if kinds and (value := likely_value(file, kinds[0], like)) is not None:
         flag = f"--done-column {word(f'{kinds[0]}={value}')}"
         return f"pass `{flag}` if `{value}` is what it says of a last step"
+    told = [
+        name for name, info in file.columns.items() if tells_at_ends(name) and info.kind in ("int", "float")
+    ]
+    if told and not file.columns[told[0]].is_list:
+        return f"pass `--done-column {word(f'{told[0]}!=0')}` if it is 0 but where an episode ends"
     if (found := border_in_first_rows(file, roles, settings)) is not None:
         return found
     return f"pass `--done-column {word(flags[0])}` if it says so" if flags else ""

@@ -106,16 +106,29 @@ def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str]
         unused,
         {} if neighbours is None else _breaks(block, neighbours, columns, names, start),
         (0, 0) if neighbours is None else neighbours.counts,
-        {name: _valued(columns[name], evidence) for name, found in unused.items() if found is None},
+        {
+            name: _valued(block, name, columns[name], evidence, start)
+            for name, found in unused.items()
+            if found is None
+        },
     )
 
 
 def _valued(
-    column: Column, evidence: Callable[[Column, Array], FlagEvidence | None]
+    block: Block,
+    name: str,
+    column: Column,
+    evidence: Callable[[Column, Array], FlagEvidence | None],
+    start: int,
 ) -> Mapping[str, FlagEvidence] | None:
+    """By the value, or by the test that takes what a column holds at few steps."""
+    from gaecli.layouts.evidence.told_at_ends import told_cells
     from gaecli.layouts.evidence.valued import value_cells
 
-    cells = value_cells(column)
+    rows = _per_row(block, column, column.values, start) if block.list_offsets is None else None
+    steps = None if rows is None else block.placement.to_steps(rows)
+    told = told_cells(name, column, steps, block.lanes.starts)
+    cells = value_cells(column) if told is None else dict([told])
     if cells is None:
         return None
     found = {label: evidence(column, where) for label, where in cells.items()}

@@ -23,6 +23,7 @@ from gaecli.names import (
     holds_kinds,
     is_something_else,
     suggests_end,
+    tells_at_ends,
     word_set,
     words_of,
 )
@@ -167,7 +168,9 @@ def may_break(info: ColumnInfo) -> bool:
 
 
 def valued_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
-    """Columns of texts and whole numbers per step whose name speaks of ends, or of what may be one among others."""
+    """Columns of texts and whole numbers per step whose name speaks of ends, or of what may be one among others; and
+    of numbers that are told where an episode ended.
+    """
     if is_answered(settings) or not layout.has_steps:
         return ()
     in_lists = layout.kind.row_is == "trajectory"
@@ -180,9 +183,14 @@ def valued_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tup
         name
         for name, info in file.columns.items()
         if name not in known
-        and not is_something_else(name)
-        and (suggests_end(name) or holds_kinds(name))
-        and info.kind in ("int", "id")
+        and (
+            (tells_at_ends(name) and info.kind in ("int", "float"))
+            or (
+                not is_something_else(name)
+                and (suggests_end(name) or holds_kinds(name))
+                and info.kind in ("int", "id")
+            )
+        )
         and info.is_list == in_lists
         and not (info.is_deep or info.unusable or info.damage)
         and info.shape == reward.shape

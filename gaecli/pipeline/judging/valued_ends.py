@@ -27,11 +27,14 @@ def valued_notes(unseen: Unseen) -> list[WarningNote]:
 def _may_be_end(name: str, label: str, flag: FlagEvidence, unseen: Unseen) -> bool:
     """Now and then, never in a row, and no end that is known: by the words, or at the ends or beginnings known."""
     counts = unseen.counts
-    is_alone = 0 < flag.on.steps <= FEW * counts.steps and flag.pairs_set <= RUNS * flag.on.steps
+    is_told = label.startswith("!=")  # of which there may be episodes of one step
+    most_pairs = (FEW if is_told else RUNS) * flag.on.steps
+    is_alone = 0 < flag.on.steps <= FEW * counts.steps and flag.pairs_set <= most_pairs
     if not is_alone or says_nothing_new(f"{name} {label}", flag, unseen):
         return False
     if (
-        suggests_end(name)
+        is_told
+        or suggests_end(name)
         or suggests_end(label)
         or (_may_say_it(name, label, unseen) and not unseen.are_known)
     ):
@@ -49,19 +52,25 @@ def _may_say_it(name: str, label: str, unseen: Unseen) -> bool:
     return holds_kinds(name)
 
 
+def _what(label: str) -> str:
+    return f"other than {label.removeprefix('!=')}" if label.startswith("!=") else f"`{label}`"
+
+
 def _note(name: str, values: dict[str, FlagEvidence], unseen: Unseen) -> WarningNote:
-    listed = " and ".join(f"`{label}` at {flag.on.steps:,} steps" for label, flag in values.items())
+    listed = " and ".join(f"{_what(label)} at {flag.on.steps:,} steps" for label, flag in values.items())
     # What stands at the first row begins something.
     likely = max(
         values, key=lambda label: (suggests_end(label), values[label].on.last - values[label].on.first)
     )
-    named = word(f"{name}={likely}")
+    named = word(f"{name}{likely}" if likely.startswith("!=") else f"{name}={likely}")
     use = " or ".join(f"`{flag_of(role)} {named}`" for role in ("terminated", "truncated", "done"))
+    is_told = likely.startswith("!=")
+    like = "as what is told where an episode ended" if is_told else "never in a row, as flags of ends are"
     answer = answering(unseen)
     silence = f"; `{flag_of(answer)} none` if it is none" if unseen.roles.get(answer) is None else ""
     return WarningNote(
         "unused-flag",
-        f"`{name}`, which no role uses, is {listed} of {unseen.counts.steps:,}, never in a row, as flags of ends are",
+        f"`{name}`, which no role uses, is {listed} of {unseen.counts.steps:,}, {like}",
         unseen.path,
         sum(flag.on.steps for flag in values.values()),
         hint=f"pass {use}, if that is what it says{silence}",
