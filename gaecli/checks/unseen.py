@@ -26,7 +26,7 @@ def flag_never_set(look: FirstLook) -> Hits | None:
 
 
 def unfilled_tail(look: FirstLook) -> Hits | None:
-    """Nothing was recorded in the last rows: they hold 0, or no number at all."""
+    """Nothing was recorded in the last rows: they hold one filler, or no number at all."""
     error = look.error
     if isinstance(error, UnfilledTail):
         return Hits(0, error.message, file=str(look.path), fix=error.hint)
@@ -81,7 +81,7 @@ RULES = (
         "warning",
         "run",
         unfilled_tail,
-        summary="the last rows hold 0, or no number, for reward and value alike",
+        summary="the last rows hold 0, one other number, or none, for reward and value alike",
         why="a replay buffer is exported at its capacity, not at what was recorded, and lists are padded to one "
         "length: such rows enter as steps that earn nothing, flow into the last episode, and sit in every mean",
         fix="cut the arrays where the recording stops, or name the mask of the real steps with `--mask-column`",

@@ -133,8 +133,8 @@ def _dropped_episodes(episodes: int, steps: int) -> str:
 
 def _unfilled_tail(steps: int, total: int) -> str:
     return (
-        f"{steps:,} of {total:,} steps are behind all others and hold 0 for both reward and value, as rows do of a "
-        "buffer that was saved before it was full, or padding"
+        f"{steps:,} of {total:,} steps are behind all others, or before them, and hold one number for reward and "
+        "value alike, as rows do of a buffer that was saved before it was full, or padding"
     )
 
 

@@ -155,6 +155,19 @@ def test_a_number_that_ends_where_the_rewards_do_is_asked_about_by_whatever_name
     assert gaecli.compute(path, layout=layout, mask_column=name).totals.steps == 14
 
 
+def test_the_index_of_the_last_step_is_asked_about(tmp_path: Path) -> None:
+    """It counts one step too few, so that it is no mask by itself."""
+    counts = np.array([5, 2, 3, 4])
+    rewards = np.zeros((len(counts), WIDTH))
+    rewards[np.arange(len(counts)), counts - 1] = 1.5
+    np.savez(tmp_path / "r.npz", rewards=rewards, values=VALUES, final=counts - 1, count=counts * 2)
+    with pytest.raises(UsageError, match=r"`final` of .* nothing says which of them are padding") as caught:
+        gaecli.compute(tmp_path / "r.npz", layout="batch-major")
+    assert "if `final` is the index of the last step, write how many steps" in str(caught.value.hint)
+    options = {"layout": "batch-major", "mask_column": "none"}
+    assert gaecli.compute(tmp_path / "r.npz", **options).totals.steps == WIDTH * len(counts)
+
+
 @pytest.mark.parametrize("counts", [[5, 5, 5, 5], [5, 2, 3, 5], [5, 2, 3]])
 def test_other_numbers_of_rows_are_left_alone(counts: list[int], tmp_path: Path) -> None:
     """All rows are full, one of them ends elsewhere, or they are too few to say so."""

@@ -176,6 +176,51 @@ def test_a_prompt_has_no_log_probabilities(tmp_path: Path) -> None:
     assert "logprobs!=0" in str(caught.value.hint)
 
 
+#: Two rows of eight tokens, with the answer of a tool in each.
+TOOLS = np.array([[1, 1, 0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0, 1]])
+
+
+def of_tools(path: Path, logprobs: np.ndarray) -> Path:
+    random = np.random.default_rng(3)
+    rows = [
+        {
+            "rewards": [0.0] * 7 + [1.5],
+            "values": random.normal(size=8).tolist(),
+            "logprobs": cells.tolist(),
+        }
+        for cells in logprobs
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_answers_of_tools_have_no_log_probabilities(tmp_path: Path) -> None:
+    """In the middle of a row: by hand, the recursion over the tokens around them."""
+    logprobs = np.where(TOOLS, -RNG.uniform(0.1, 2, size=TOOLS.shape), 0.0)
+    path = of_tools(tmp_path / "tokens.jsonl", logprobs)
+    with pytest.raises(gaecli.UsageError, match="is 0 at 7 of the first 16 steps") as caught:
+        gaecli.compute(path)
+    assert "--mask-column 'logprobs!=0'" in str(caught.value.hint)
+    gaecli.compute(path, mask_column="logprobs!=0", gamma=GAMMA, lam=LAM)
+    for line, kept in zip(path.read_text().splitlines(), TOOLS, strict=True):
+        row, later, after = json.loads(line), 0.0, 0.0
+        for token in reversed(range(8)):
+            if kept[token]:
+                later = row["rewards"][token] + GAMMA * after - row["values"][token] + GAMMA * LAM * later
+                after = row["values"][token]
+                assert row["advantage"][token] == pytest.approx(later, abs=1e-6)
+            else:
+                assert row["advantage"][token] is None
+
+
+@pytest.mark.parametrize("alone", [(0, 6), (1, 0)])
+def test_tokens_that_are_certain_are_no_answers_of_tools(tmp_path: Path, alone: tuple[int, int]) -> None:
+    """One that stands alone has a probability that rounds to 1, and so may the others have."""
+    logprobs = np.where(TOOLS, -RNG.uniform(0.1, 2, size=TOOLS.shape), 0.0)
+    logprobs[alone] = 0.0
+    assert gaecli.compute(of_tools(tmp_path / "tokens.jsonl", logprobs), dry_run=True).totals.steps == 16
+
+
 def test_padding_that_has_a_reward_is_not_named_as_such(tmp_path: Path) -> None:
     """The token that ends a response fills up the rest: its first one counts."""
     ids = np.where(np.cumsum(REWARDS != 0, axis=1) > 0, 2, IDS)

@@ -115,6 +115,30 @@ def test_lanes_padded_with_nan_are_refused_with_the_mask_that_takes_them(tmp_pat
         assert np.isnan(found[row, length:]).all()
 
 
+@pytest.mark.parametrize("filler", [-999.0, -1.0, 1e9])
+@pytest.mark.parametrize("layout", ["nested", "batch-major", "time-major"])
+def test_other_numbers_than_0_are_fillers_where_reward_and_value_hold_them(tmp_path, layout, filler):
+    kept = np.arange(12) < np.array([12, 9, 5, 11])[:, None]
+    path = filled(tmp_path, layout, kept, filler)
+    assert notes_of(path, layout=layout)["unfilled-tail"] == 3 + 7
+
+
+@pytest.mark.parametrize("layout", ["nested", "batch-major"])
+def test_rows_that_are_padded_on_the_left_are_told(tmp_path, layout):
+    kept = np.arange(12) >= np.array([0, 3, 7, 1])[:, None]
+    assert notes_of(filled(tmp_path, layout, kept, 0.0), layout=layout)["unfilled-tail"] == 3 + 7
+
+
+def filled(folder: Path, layout: str, kept: np.ndarray, filler: float) -> Path:
+    rng = np.random.default_rng(2)
+    columns = {name: np.where(kept, rng.normal(size=kept.shape), filler) for name in ("rewards", "values")}
+    if layout == "nested":
+        return table(folder / "run.parquet", {name: cells.tolist() for name, cells in columns.items()})
+    turned = {name: cells.T if layout == "time-major" else cells for name, cells in columns.items()}
+    np.savez(folder / "run.npz", **turned)
+    return folder / "run.npz"
+
+
 class TestNoTail:
     def test_sparse_rewards_and_a_critic_that_says_0_everywhere(self, tmp_path, buffer):
         columns = {**buffer, "reward": buffer["done"].astype(float), "value": np.zeros(RECORDED)}

@@ -52,6 +52,8 @@ _INVERSE_WORDS = word_set(
 )
 #: The language model among those that speak in a dialogue.
 _SPEAKERS = ("assistant", "gpt", "model")
+#: Of tokens without a log-probability so many stand together.
+_SHORTEST_RUN = 3
 #: Ids of tokens are many, those of roles few, and numbers of actions in between.
 _FEWEST_TOKENS, _FEWEST_OTHERS = 8, 32
 
@@ -231,7 +233,7 @@ def _speaker(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
 
 
 def _log_prob(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
-    """Missing, infinite, 1 where all others are negative, or 0 behind the last one of rows of equal length."""
+    """Missing, infinite, 1 where all others are negative, or 0 in padding, in prompts and in answers of tools."""
     values = column.values
     if not _is_log_prob(name) or values.dtype.kind != "f":
         return None
@@ -242,7 +244,8 @@ def _log_prob(name: str, column: Column, rows: RowsOfSteps) -> Mark | None:
     positive = values > 0
     if positive.any():
         return _unlike(name, positive, "1") if (values[positive] == _NO_LOG_PROB).all() else None
-    is_none = _pads(values == 0, rows) or _are_heads(values == 0, rows)
+    is_zero = values == 0
+    is_none = _pads(is_zero, rows) or _are_heads(is_zero, rows) or _are_runs(is_zero, rows)
     return _unlike(name, values == 0, "0") if is_none else None
 
 
@@ -297,6 +300,18 @@ def _are_heads(where: BoolArray, rows: RowsOfSteps) -> bool:
     heads = np.minimum(stops, rows.offsets[1:]) - rows.offsets[:-1]
     is_varied = len(np.unique(heads)) > 1 and int(heads.max()) > 2 and int(heads.min()) > 0
     return is_varied and int(heads.sum()) == int(np.count_nonzero(where))
+
+
+def _are_runs(where: BoolArray, rows: RowsOfSteps) -> bool:
+    """These cells stand in runs, and none alone, as tokens of tools do: where a token is certain, its neighbours are
+    less so.
+    """
+    begins, stops = np.ones(rows.num_steps, np.bool_), np.ones(rows.num_steps, np.bool_)
+    begins[1:], stops[:-1] = ~where[:-1], ~where[1:]
+    edges = rows.offsets[(rows.offsets > 0) & (rows.offsets < rows.num_steps)]
+    begins[edges], stops[edges - 1] = True, True
+    lengths = np.flatnonzero(where & stops) - np.flatnonzero(where & begins) + 1
+    return len(lengths) > 1 and int(lengths.min()) >= _SHORTEST_RUN
 
 
 def _unlike(name: str, where: BoolArray, value: str) -> Mark:

@@ -82,7 +82,9 @@ def is_count(name: str) -> bool:
 
 
 def check_counts_by_rewards(file: RolloutFile, rows: RowsOfSteps) -> None:
-    """`UsageError` where a column, whatever its name, counts the slots up to the last reward of every row."""
+    """`UsageError` where a column, whatever its name, counts the slots up to the last reward of every row, or has the
+    index of that slot.
+    """
     if not rows.are_equally_long or rows.like.dtype.kind not in "iuf":
         return
     width = int(rows.lengths[0])
@@ -93,9 +95,13 @@ def check_counts_by_rewards(file: RolloutFile, rows: RowsOfSteps) -> None:
         return
     for name, column in rows.of_rows.items():
         counts = column.values
-        if column.is_null is None and counts.dtype.kind in "iu" and (counts == last)[rewarded].all():
-            row = int(np.argmax(rewarded & (last < width)))
+        if column.is_null is not None or counts.dtype.kind not in "iu":
+            continue
+        row = int(np.argmax(rewarded & (last < width)))
+        if (counts == last)[rewarded].all():
             raise _question(name, file.path, row, int(last[row]), width)
+        if (counts == last - 1)[rewarded].all():
+            raise _question_of_index(name, file.path, row, int(counts[row]), width)
 
 
 def counted_slots(
@@ -133,4 +139,13 @@ def _question(name: str, path: Path, row: int, count: int, width: int) -> UsageE
         "which of them are padding",
         hint=f"pass `--mask-column {word(name)}` if it counts the steps, which padding follows, or "
         "`--mask-column none` if all are steps",
+    )
+
+
+def _question_of_index(name: str, path: Path, row: int, index: int, width: int) -> UsageError:
+    return UsageError(
+        f"`{name}` of `{path}` is {index} in row {row}, where the last of {width} slots with a reward has this "
+        "index, as in all other rows, and nothing says which of them are padding",
+        hint=f"if `{name}` is the index of the last step, write how many steps each row has, which is one more, and "
+        "name that column with `--mask-column`; `--mask-column none` if all are steps",
     )

@@ -1,6 +1,7 @@
 """Rows behind the last step that was recorded: of buffers saved before they were full, and of padding.
 
-Reward and value are 0 there, and the flags are all alike.
+Reward and value are one number there (0, -999), and the flags are all alike. Rows padded on the left have 0 before
+their first step.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ FEWEST = 3
 
 @dataclass(frozen=True, eq=False)
 class ZeroTails:
-    """Steps of reward and value 0 at the ends of the lanes of a block, as far as the block knows."""
+    """Steps of one number for reward and value at the ends of the lanes of a block, as far as the block knows."""
 
     #: [lanes] their number, and whether the lane holds nothing else.
     lengths: IndexArray
     is_whole: BoolArray
-    #: The same of trajectories that are over in the block: all steps of those that have at least `FEWEST`.
+    #: The same of trajectories that are over in the block: all steps of those that have at least `FEWEST`, at the
+    #: beginnings as well where all are equally long.
     closed: int
     steps: int
     #: Steps whose value is not 0.
@@ -36,17 +38,18 @@ def zero_tails(block: Block) -> ZeroTails | None:
     if not is_open and block.stream_ends is not None and len(block.stream_ends) == block.num_steps:
         return None  # each step is alone
     starts, last = (lanes.starts, lanes.stops - 1) if is_open else _closed(block)
-    if not len(last) or not ((block.rewards[last] == 0) & (block.values[last] == 0)).any():
+    heads = 0 if is_open else _heads(block, starts, last)
+    if not len(last) or not (heads or (block.rewards[last] == block.values[last]).any()):
         return None
     ended = block.terminated | block.truncated
-    lengths = _trailing(_is_zero(block), starts, last)
+    lengths = _trailing(_is_filler(block, starts, last), starts, last)
     flagged = np.concatenate(([0], np.cumsum(ended)))
     in_tail = flagged[last + 1] - flagged[last + 1 - lengths]
     lengths[(in_tail != 0) & (in_tail != lengths)] = 0  # an episode that ends there was recorded
     return ZeroTails(
         lengths if is_open else np.zeros(0, np.int64),
         lengths == last + 1 - starts if is_open else np.zeros(0, np.bool_),
-        closed=0 if is_open else int(lengths[lengths >= FEWEST].sum()),
+        closed=0 if is_open else heads + int(lengths[lengths >= FEWEST].sum()),
         steps=block.num_steps,
         valued=int(np.count_nonzero(block.values)),
     )
@@ -59,12 +62,34 @@ def _closed(block: Block) -> tuple[IndexArray, IndexArray]:
     return np.concatenate((np.zeros(1, np.int64), last + 1))[: len(last)], last
 
 
-def _is_zero(block: Block) -> BoolArray:
-    zero: BoolArray = (block.rewards == 0) & (block.values == 0)
+def _heads(block: Block, starts: IndexArray, last: IndexArray) -> int:
+    """Steps of reward and value 0 before the first other one, of trajectories of one length."""
+    widths = last + 1 - starts
+    if len(widths) < 2 or (widths != widths[0]).any():
+        return 0
+    if not ((block.rewards[starts] == 0) & (block.values[starts] == 0)).any():
+        return 0
+    zero = _counting(block, (block.rewards == 0) & (block.values == 0))
+    lengths = np.argmin(
+        zero[: int(widths.sum())].reshape(len(widths), -1), axis=1
+    )  # 0 of a row that holds nothing else, which is no head
+    return int(lengths[lengths >= FEWEST].sum())
+
+
+def _is_filler(block: Block, starts: IndexArray, last: IndexArray) -> BoolArray:
+    """Reward and value are the number that both of them are at the last step of the trajectory."""
+    levels = np.zeros(block.num_steps)
+    if starts[0] == 0 and (starts[1:] == last[:-1] + 1).all():  # one after the other
+        levels[: int(last[-1]) + 1] = np.repeat(block.rewards[last], last + 1 - starts)
+    return _counting(block, (block.rewards == levels) & (block.values == levels))
+
+
+def _counting(block: Block, where: BoolArray) -> BoolArray:
+    """Of the steps that are there, and that nothing leaves out."""
     for left_out in (block.dropped, block.masked):
         if left_out is not None:
-            zero &= ~left_out
-    return zero if block.is_step is None else zero & block.is_step
+            where = where & ~left_out
+    return where if block.is_step is None else where & block.is_step
 
 
 def _trailing(where: BoolArray, starts: IndexArray, last: IndexArray) -> IndexArray:

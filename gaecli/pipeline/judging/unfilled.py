@@ -19,7 +19,7 @@ _MOST_VALUED = 0.5
 
 
 def unfilled_tails(path: str, summaries: Sequence[BlockSummary], combined: Combined) -> list[WarningNote]:
-    """Steps of reward 0 and value 0 behind all others, in every lane and in every row of lists."""
+    """Steps of one number for reward and value behind all others, in every lane and in every row of lists."""
     tails = [summary.tails for summary in summaries]
     if not any(tails):
         return []
