@@ -30,6 +30,10 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     if settings.layout == "auto":
         _check_lengths(file, roles)
     need_ends(file, roles, reward, settings)
+    if reward.name.endswith("rewards.0"):
+        from gaecli.layouts.evidence.skrl_rows import check_environments
+
+        check_environments(file, roles)
     return LongLayout(file, roles, settings, order)
 
 

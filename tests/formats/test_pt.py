@@ -137,6 +137,64 @@ def test_the_tensors_of_the_only_dict_within_are_meant(tmp_path: Path) -> None:
     assert isinstance(found["rollout"], collections.OrderedDict)
 
 
+def test_tensors_of_a_dict_within_go_by_their_path(tmp_path: Path) -> None:
+    """As `TensorDict.to_dict` has them; a literal name comes first, and a dict that is there twice counts once."""
+    path = tmp_path / "r.pt"
+    rewards, flags = REWARDS[..., None], TERMINATED[..., None]
+    inner = {"reward": rewards, "terminated": flags, "deep": {"note": VALUES}}
+    torch.save(
+        {"state_value": VALUES[..., None], "next": inner, "again": inner, "next.terminated": ~flags}, path
+    )
+    columns = open_file(path).columns
+    assert list(columns) == ["state_value", "next.terminated", "next.reward", "next.deep.note"]
+    torch.save({"state_value": VALUES[..., None], "next": inner, "empty": {}}, path)
+    before = loaded(path)
+    compute(path)
+    after = loaded(path)
+    assert list(after) == [*before, "advantage", "return"]
+    assert str(after["next"]) == str(before["next"])
+    expected = advantages(REWARDS, VALUES, TERMINATED)[..., None]
+    np.testing.assert_allclose(after["advantage"], expected, rtol=1e-5, atol=1e-6)
+    assert gaecli.strip(path).files[0].state == "stripped"
+    assert str(loaded(path)) == str(before)
+
+
+def test_a_name_is_no_longer_for_every_dict_around_it(tmp_path: Path) -> None:
+    """Ten thousand tensors under a key of a megabyte would have ten gigabytes of names."""
+    key = "k" * 10_000
+    torch.save({"rewards": REWARDS, key: {str(number): number for number in range(100)}}, tmp_path / "r.pt")
+    assert list(open_file(tmp_path / "r.pt").columns) == ["rewards", key]
+
+
+@pytest.mark.parametrize("holder", ["dict", "list", "outside"])
+def test_a_storage_that_another_tensor_has_stays_when_a_column_is_replaced(
+    tmp_path: Path, holder: str
+) -> None:
+    """Wherever that one stands: its numbers were those of the new column otherwise."""
+    path, shared = tmp_path / "r.pt", torch.arange(12.0).reshape(SHAPE)
+    columns = {
+        "rewards": REWARDS,
+        "values": VALUES,
+        "terminated": TERMINATED,
+        "advantage": shared,
+        "return": shared,
+    }
+    elsewhere = {"dict": {"kept": {"it": shared}}, "list": {"kept": [(shared, 1)]}, "outside": {}}[holder]
+    torch.save(
+        {"rollout": columns, "version": [shared]} if holder == "outside" else {**columns, **elsewhere}, path
+    )
+    gaecli.compute(path, layout="time-major", overwrite=True)
+    found = loaded(path)
+    kept = {
+        "dict": lambda: found["kept"]["it"],
+        "list": lambda: found["kept"][0][0],
+        "outside": lambda: found["version"][0],
+    }[holder]()
+    assert torch.equal(kept, shared)
+    advantage = (found["rollout"] if holder == "outside" else found)["advantage"]
+    np.testing.assert_allclose(advantage, advantages(REWARDS, VALUES, TERMINATED), rtol=1e-5, atol=1e-6)
+
+
 def test_tensors_that_share_numbers_still_do(tmp_path: Path) -> None:
     compute(saved(tmp_path / "r.pt", a=(both := torch.zeros(4)), b=both[1:]))
     found = torch.load(tmp_path / "r.pt", weights_only=True)

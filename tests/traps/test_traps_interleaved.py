@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from traps.passed_over import notes_of, plain_gae, write
@@ -95,3 +97,31 @@ QUIET = {
 @pytest.mark.parametrize("name", QUIET)
 def test_other_columns_are_quiet(tmp_path, name):
     assert notes_of(write(tmp_path, COLUMNS | {name: QUIET[name]}, ".parquet"), "unused-id") == []
+
+
+#: skrl 2.1, `RandomMemory.save(format="csv")`: every tensor is as many columns as it has numbers, whatever it is.
+SKRL = {"rewards.0": COLUMNS["reward"], "values.0": COLUMNS["value"], "terminated.0": COLUMNS["done"]}
+SKRL |= {f"states.{number}": np.arange(TIMES * ENVS) % 7 for number in range(2)}
+SKRL_FLAGS = {"reward_column": "rewards.0", "value_column": "values.0", "terminated_column": "terminated.0"}
+
+
+def skrl_file(folder, columns, suffix):
+    path = folder / f"memory{suffix}"
+    write_table = {".csv": pyarrow.csv.write_csv, ".parquet": pq.write_table}[suffix]
+    write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_rows_of_a_memory_of_skrl_are_asked_how_many_environments_they_are_of(tmp_path, suffix):
+    path = skrl_file(tmp_path, SKRL, suffix)
+    with pytest.raises(gaecli.UsageError, match="nothing tells how many there are") as raised:
+        gaecli.compute(path, **SKRL_FLAGS)
+    assert "`--env-column none` if there is one" in raised.value.hint
+    one = gaecli.compute(path, tmp_path / "one.parquet", **SKRL_FLAGS, env_column="none", gamma=0.9, lam=0.8)
+    assert one.files[0].status == "written"
+    again = skrl_file(tmp_path, SKRL | {"env_id": ENV}, suffix)
+    gaecli.compute(again, tmp_path / "each.parquet", **SKRL_FLAGS)
+    # float32 columns of float64 numbers
+    found = pq.read_table(tmp_path / "each.parquet")["advantage"]
+    np.testing.assert_allclose(found, WANTED.ravel(), rtol=1e-5, atol=1e-6)

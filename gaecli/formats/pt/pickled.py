@@ -18,6 +18,8 @@ from gaecli.records import dataclass
 MOST_BYTES = 16 << 20
 _MOST_STEPS = 1_000_000
 _MOST_LEVELS = 64
+#: Of the names of dicts in dicts: every tensor in them has it before its own.
+_LONGEST_PATH = 256
 _PLAIN = (
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
@@ -69,8 +71,47 @@ ORDERED_DICT = Symbol("collections", "OrderedDict")
 
 
 def named(items: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
-    """Items of a dict by their keys: texts, as others name no column. Of one that comes twice the last counts."""
-    return {key: value for key, value in items if isinstance(key, str)}
+    """Items of a dict by their keys: texts, as others name no column. Of one that comes twice the last counts.
+
+    Those of a dict in it go by their path (`next.reward`), behind all that have such a name themselves; a dict that
+    stands in several places, by the first one.
+    """
+    found: dict[str, Any] = {}
+    level: list[tuple[str, Sequence[tuple[Any, Any]]]] = [("", items)]
+    seen: set[int] = set()
+    while level:
+        inner: list[tuple[str, Sequence[tuple[Any, Any]]]] = []
+        for prefix, pairs in level:
+            for key, value in {key: value for key, value in pairs if isinstance(key, str)}.items():
+                is_inner = isinstance(value, PickledNode) and value.is_dict and bool(value.items)
+                if not is_inner or len(prefix) + len(key) > _LONGEST_PATH:
+                    found.setdefault(prefix + key, value)
+                elif id(value) not in seen:
+                    seen.add(id(value))
+                    inner.append((f"{prefix}{key}.", value.items))
+        level = inner
+    return found
+
+
+def storage_keys(tree: Any) -> set[str]:
+    """The keys of all storages that a tree speaks of."""
+    found: set[str] = set()
+    waiting: list[Any] = [tree]
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or not isinstance(value, PickledNode | tuple):
+            continue
+        seen.add(id(value))
+        if isinstance(value, Persistent):
+            parts = value.id if isinstance(value.id, tuple) else (value.id,)
+            found.update(part for part in parts if isinstance(part, str))
+        elif isinstance(value, tuple):
+            waiting += value
+        else:
+            pairs = [one for pair in value.items for one in pair]
+            waiting += [value.function, value.args, *pairs, *value.members, *value.states]
+    return found
 
 
 def items_without(items: Sequence[tuple[Any, Any]], names: Collection[str]) -> list[tuple[Any, Any]]:

@@ -25,7 +25,16 @@ from gaecli.formats.npz.arrays import RowReader, overlapping
 from gaecli.formats.npz.members import MALFORMED, checksum, open_member
 from gaecli.formats.npz.reader import NpzInput
 from gaecli.formats.pt.look import PICKLE, pt_error
-from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit, items_without, named, parse
+from gaecli.formats.pt.pickled import (
+    MOST_BYTES,
+    PickledNode,
+    PickleError,
+    emit,
+    items_without,
+    named,
+    parse,
+    storage_keys,
+)
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
 from gaecli.formats.stored import parse_document
@@ -131,10 +140,9 @@ class PtInput(NpzInput):
         return replace(self.tree, items=outer)
 
     def storages(self, names: Sequence[str]) -> set[str]:
-        """Members that hold nothing but these tensors."""
+        """Members that hold nothing but these tensors, wherever else in the pickle a tensor may stand."""
         own = {tensor.storage for name, tensor in self.tensors.items() if name in names}
-        kept = {tensor.storage for name, tensor in self.tensors.items() if name not in names}
-        return {f"{self.root}data/{key}" for key in own - kept}
+        return {f"{self.root}data/{key}" for key in own - storage_keys(self.without(names))}
 
     def _rows(
         self, archive: zipfile.ZipFile, name: str, handles: contextlib.ExitStack, num_ahead: int = 0
