@@ -33,6 +33,7 @@ from gaecli.setting_fields import ROLES
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
+_LONGEST_REASON = 300
 #: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.
 _OPTIONAL = (
     "step",
@@ -432,10 +433,13 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
             by_value = f"{flag_of(role)} {word(f'{name}={value}')}"
             what = "a step that counts" if role == "mask" else "an end"
             other = f"pass `{by_value}` if `{value}` is what it says of {what}, {other}"
+        from gaecli.formats.ways_on import way_of_column
+
         fields = _numbers_in(file, name) if role == "reward" else ()
+        in_a_field = f"name a field of it: `{flag_of(role)} {fields[0]}`" if fields else other
         raise DataError(
-            f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {reason}",
-            hint=f"name a field of it: `{flag_of(role)} {fields[0]}`" if fields else other,
+            f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {_shortened(reason)}",
+            hint=way_of_column(file, info) or in_a_field,
         )
     return checked
 
@@ -445,6 +449,11 @@ def _likely_text(file: RolloutFile, role: str, name: str) -> str:
     from gaecli.layouts.evidence.valued import likely_value
 
     return (None if role == "mask" else likely_value(file, name, name)) or "True"
+
+
+def _shortened(reason: str) -> str:
+    """A struct of thousands of fields has a type as long."""
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
 
 
 def _numbers_in(file: RolloutFile, name: str) -> Sequence[str]:

@@ -12,7 +12,6 @@ from typing import Any
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.records import dataclass
-from gaecli.shell_words import file_word
 
 
 @dataclass(frozen=True)
@@ -108,28 +107,24 @@ SECONDARY_SUFFIXES = tuple(suffix for one in FORMATS if one.is_secondary for suf
 _MAGIC_BYTES = 16
 _NAMES = "Parquet, NPZ, Arrow IPC, JSON lines, CSV, HDF5, `torch.save`"
 
-#: Files that people have rollouts in and that are not read: how to make one that is. Names are words of the command,
-#: and no part of a text in it, so that whatever they hold is a name to the shell, to Python and to SQL.
-_CONVERSIONS = {
-    ".json": "duckdb -c \"COPY (FROM read_json('/dev/stdin')) TO '/dev/stdout' (FORMAT parquet)\" < {name} "
-    "> {parquet}",
-    ".npy": "python -c 'import sys, numpy as np; np.savez(sys.argv[2], rewards=np.load(sys.argv[1]))' {name} {npz}, "
-    "with the other arrays beside `rewards`",
-    ".gz": "gunzip -k {name}",
-    ".zst": "zstd -d {name}",
-}
-#: Suffixes of files, as names of directories a mistake.
-_OTHER_FILES = frozenset((*_CONVERSIONS, ".txt", ".pkl", ".pickle", ".xlsx", ".mat", ".zip"))
-_OTHERS = {
-    b"\x93NUMPY": "a single NumPy array (.npy)",
-    b"FEA1": "Feather version 1, which holds no metadata; write it again as version 2",
-    b"\x1f\x8b": "compressed with gzip; unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
-    b"BZh": "compressed with bzip2; unpack it first",
-    b"\xfd7zXZ\x00": "compressed with xz; unpack it first",
-    b"\x04\x22\x4d\x18": "compressed with lz4; unpack it first",
-    b"[": "one JSON array; write one object per line instead",
-}
+#: Suffixes of files that are not read (`ways_on.py`), as names of directories a mistake.
+_OTHER_FILES = frozenset(
+    (
+        *(".json", ".npy", ".gz", ".zst", ".txt", ".pkl", ".pickle", ".xlsx", ".mat", ".zip"),
+        *(".orc", ".safetensors", ".db", ".duckdb", ".tfrecord", ".demo", ".memmap"),
+    )
+)
+#: How files begin that are no text, whatever they look like.
+_OTHERS = (
+    b"\x93NUMPY",
+    b"FEA1",
+    b"\x1f\x8b",
+    b"\x28\xb5\x2f\xfd",
+    b"BZh",
+    b"\xfd7zXZ\x00",
+    b"\x04\x22\x4d\x18",
+    b"[",
+)
 
 
 def open_file(path: Path) -> RolloutFile:
@@ -151,13 +146,15 @@ def _imported(name: str) -> Any:
 def format_of(path: Path) -> Format:
     """The format of a file, by its first bytes; by its name and its text where a format has no such bytes."""
     magic = _read_magic(path)
-    may_be_looked_at = bool(magic) and not magic.startswith(tuple(_OTHERS))
+    may_be_looked_at = bool(magic) and not magic.startswith(_OTHERS)
     for known in FORMATS:
         if magic.startswith(known.magic):
             return known
         if known.look and may_be_looked_at and _imported(known.look)(path):
             return known
-    raise _not_a_rollout_file(path, magic)
+    from gaecli.formats.ways_on import unread_file
+
+    raise unread_file(path, magic, _NAMES)
 
 
 def format_named(name: str) -> Format:
@@ -189,24 +186,3 @@ def _read_magic(path: Path) -> bytes:
         raise FileError(f"no permission to read `{path}`") from error
     except OSError as error:
         raise FileError(f"`{path}` cannot be read: {error.strerror}") from error
-
-
-def _not_a_rollout_file(path: Path, magic: bytes) -> FileError:
-    if not magic:
-        return FileError(f"`{path}` is empty: 0 bytes", hint=f"expected one of {_NAMES}")
-    if magic.startswith(b"\x80"):
-        is_torch = path.suffix.lower() in (".pt", ".pth")
-        return FileError(
-            f"`{path}` is a pickle; reading one can run code, so it is never loaded",
-            hint="save it again with a current torch, whose files are archives"
-            if is_torch
-            else "save the arrays with `numpy.savez` or as Parquet",
-        )
-    conversion = _CONVERSIONS.get(path.suffix.lower())
-    hint = None
-    if conversion is not None:
-        made = {name: file_word(path.with_suffix(f".{name}")) for name in ("parquet", "npz")}
-        hint = conversion.format(name=file_word(path), **made)
-    kind = next((name for start, name in _OTHERS.items() if magic.startswith(start)), None)
-    what = f"it is {kind}" if kind else "it does not start like one"
-    return FileError(f"`{path}` is not a rollout file ({_NAMES}): {what}", hint=hint)

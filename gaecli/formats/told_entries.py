@@ -31,6 +31,14 @@ def entries_of(numbers: Any) -> Array | None:
     return None
 
 
+def pairs_in(cells: Array) -> Array:
+    """[E, 2] starts and stops of cells of two named numbers, of which the second may be a length by its name."""
+    first, second = (cells[name].astype(np.int64) for name in cells.dtype.names or ())
+    name = (cells.dtype.names or ("", ""))[1].lower()
+    is_length = "len" in name or name in ("size", "count", "num_steps", "n")
+    return np.stack([first, first + second if is_length else second], axis=1)
+
+
 def entries_in(name: str, text: str) -> Mapping[str, Array]:
     """Those in a text of JSON: a list, or lists in an object, by its name and theirs."""
     if len(text) > _LONGEST_TEXT or text[:1] not in ("[", "{"):

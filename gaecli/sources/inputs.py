@@ -326,10 +326,9 @@ def _expand(source: str | Path, known: _Known) -> Iterable[_FoundFile]:
     if path.is_dir():
         files = _expand_directory(path, known)
         if not files:
-            raise FileError(
-                f"directory `{path}` holds no rollout files",
-                hint=f"looked for {', '.join((*SUFFIXES, *SECONDARY_SUFFIXES))}",
-            )
+            from gaecli.formats.ways_on import unread_folder
+
+            raise unread_folder(path, ", ".join((*SUFFIXES, *SECONDARY_SUFFIXES)))
         return files
     if path.exists() or path.is_symlink():
         return [_named(path, path.parent, known)]

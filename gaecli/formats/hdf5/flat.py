@@ -55,14 +55,37 @@ def flat_container(file: Any) -> str | None:
 
 
 def _num_rows(group: Any) -> int | None:
-    """The length that most of its arrays have; the larger one of two."""
+    """The length that most of its arrays have; the larger one of two. Tables, arrays of fields, are none of them."""
     if group is None or is_dataset(group):
         return None
-    arrays = [item for name in group if is_dataset(item := member(group, name)) and item.shape]
+    arrays = [
+        item
+        for name in group
+        if is_dataset(item := member(group, name)) and item.shape and not item.dtype.names
+    ]
     lengths = Counter(int(item.shape[0]) for item in arrays)
     if not lengths:
         return None
     return max(lengths, key=lambda length: (lengths[length], length))
+
+
+def longest_table(file: Any, container: str | None) -> str | None:
+    """The path of an array of fields, where it is longer than the plain arrays in the container, if there are any."""
+    groups = {name: member(file, name) for name in _CONTAINERS}
+    tables = [
+        (int(item.shape[0]), f"{place}/{name}".strip("/"))
+        for place, group in groups.items()
+        if group is not None and not is_dataset(group)
+        for name in group
+        if is_dataset(item := member(group, name)) and item.shape and item.dtype.names
+    ]
+    longest, path = max(tables, default=(0, None))
+    return path if longest > ((_num_rows(groups[container]) or 0) if container is not None else 0) else None
+
+
+def is_of_d3rlpy(file: Any) -> bool:
+    """`rewards_0` and on, an array for each episode, with the names of all kinds of them and their number."""
+    return all(is_dataset(member(file, name)) for name in ("columns", "num_episodes", "rewards_0"))
 
 
 class FlatHdf5Input(Hdf5File):
@@ -136,7 +159,7 @@ class FlatHdf5Input(Hdf5File):
 
         Attributes by their names, behind the path of what they are of.
         """
-        from gaecli.formats.told_entries import entries_in, entries_of
+        from gaecli.formats.told_entries import entries_in, entries_of, pairs_in
 
         found: dict[str, Array | None] = {}
         with reading(self.path) as file:
@@ -148,7 +171,7 @@ class FlatHdf5Input(Hdf5File):
                     else:
                         found[path] = entries_of(value)
                 if is_dataset(item) and self._is_short(item, num_rows):
-                    found[name] = entries_of(item[()])
+                    found[name] = entries_of(item[()] if item.dtype.names is None else pairs_in(item[()]))
                 elif is_dataset(item) and item.shape == () and is_text(item.dtype):
                     found.update(entries_in(name, item.asstr()[()]))
         taken = {name for name in found if name in self.columns}
@@ -157,7 +180,7 @@ class FlatHdf5Input(Hdf5File):
     def _is_short(self, item: Any, num_rows: int) -> bool:
         shape = item.shape or (0,)
         return (
-            item.dtype.kind in "iu"
+            (item.dtype.kind in "iu" or _holds_pairs(item.dtype))
             and shape[1:] in ((), (2,))
             and 2 <= shape[0] <= num_rows + 1
             and shape[0] not in (num_rows, self.ring.capacity)
@@ -195,6 +218,11 @@ class FlatHdf5Output(Hdf5Copy[FlatHdf5Input]):
             )
             if self._source.is_typed:
                 dataset.attrs[_TYPE_ATTRIBUTE] = _ARRAY
+
+
+def _holds_pairs(dtype: np.dtype[Any]) -> bool:
+    """Two whole numbers by name: where an episode starts, and where it stops or how long it is."""
+    return len(dtype.names or ()) == 2 and all(dtype[place].kind in "iu" for place in range(2))
 
 
 def _arrays(group: Any, capacity: int) -> Iterator[tuple[str, Any]]:

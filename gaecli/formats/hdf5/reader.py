@@ -7,7 +7,7 @@ from pathlib import Path
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.hdf5.episodes import Hdf5Input, episode_groups
-from gaecli.formats.hdf5.flat import FlatHdf5Input, flat_container
+from gaecli.formats.hdf5.flat import FlatHdf5Input, flat_container, is_of_d3rlpy, longest_table
 from gaecli.formats.hdf5.objects import reading
 
 
@@ -16,6 +16,12 @@ def open_hdf5(path: Path) -> RolloutFile:
     with reading(path) as file:
         groups = episode_groups(file, path)
         container = None if groups else flat_container(file)
+        table = None if groups else longest_table(file, container)
+        is_by_number = container == "" and is_of_d3rlpy(file)
+    if table is not None or is_by_number:
+        from gaecli.formats.ways_on import HDF5_EPISODES, HDF5_TABLE, unread_hdf5
+
+        raise unread_hdf5(path, HDF5_EPISODES) if table is None else unread_hdf5(path, HDF5_TABLE, table)
     if groups:
         return Hdf5Input(path)
     if container is not None:
