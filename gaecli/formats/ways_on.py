@@ -26,7 +26,7 @@ class Way:
     """What a file is, and how one that is read is made of it."""
 
     what: str
-    #: With `{name}` and the name of what is made: `{parquet}`, `{npz}`, `{pt}`, `{episodes}` (HDF5).
+    #: With `{name}` and the name of what is made: `{parquet}`, `{npz}`, `{pt}`, `{dict}`, `{episodes}`.
     command: str = ""
     #: What is said with the command: before it, and behind it.
     before: str = ""
@@ -36,6 +36,7 @@ class Way:
         if not self.command:
             return self.before or None
         made = {name: file_word(_beside(path, name)) for name in ("parquet", "npz", "pt")}
+        made["dict"] = file_word(path.with_name(f"{path.stem}-dict.pt"))
         made["episodes"] = file_word(path.with_name(f"{path.stem}-episodes.hdf5"))
         return self.before + self.command.format(name=file_word(path), **made) + self.behind
 
@@ -167,6 +168,14 @@ HDF5_TABLE = Way("a table, whose columns are fields of one array", _python(_FIEL
 HDF5_EPISODES = Way(
     "arrays that are numbered by episode, as d3rlpy writes them", _python(_EPISODES_OF_HDF5, "episodes")
 )
+TENSOR_DICT = Way(
+    "a TensorDict, an object of a class of its own",
+    _python(
+        "import sys, torch; torch.save(torch.load(sys.argv[1], weights_only=False).to_dict(), sys.argv[2])",
+        "dict",
+    ),
+    before=_TRUSTED,
+)
 #: What stands near the beginning of a pickle -> what to do.
 _PICKLES = (
     (
@@ -261,6 +270,22 @@ def unread_hdf5(path: Path, way: Way, *words: str) -> FileError:
     """Of an HDF5 file; `words`: what the command takes behind the names of the files."""
     told = " ".join([way.hint(path) or "", *map(word, words)])
     return FileError(f"`{path}` is HDF5 with {way.what}", hint=told)
+
+
+def unread_tensor_dict(path: Path) -> FileError:
+    """Of a file of `torch.save`."""
+    return FileError(
+        f"`{path}` was written by `torch.save`, and is {TENSOR_DICT.what}", hint=TENSOR_DICT.hint(path)
+    )
+
+
+def unread_buffer(path: Path) -> FileError:
+    """Of a replay buffer of TorchRL in a form in which its rows are no rows of steps."""
+    return FileError(
+        f"`{path}` is the state of a replay buffer of TorchRL, whose rows go round and may not all be filled",
+        hint="load it into a buffer, save that with `buffer.dumps(FOLDER)`, and name the folder: what makes a file "
+        "of its steps is told there",
+    )
 
 
 def way_of_column(file: RolloutFile, info: ColumnInfo) -> str | None:

@@ -48,6 +48,28 @@ def test_only_features_and_fingerprint_of_a_saved_set_change(make: Callable[[str
     assert content(root) == after
 
 
+def test_trajectories_of_imitation_are_not_written_in_place(tmp_path: Path) -> None:
+    """imitation 1.0.1: `serialize.save`; its `load` fails with `unexpected keyword argument 'return'`."""
+    steps = {"obs": [[0.0] * 4, [0.0] * 3], "acts": [[1] * 3, [1] * 2], "infos": [["{}"] * 3, ["{}"] * 2]}
+    table = pa.table(steps | {"terminal": [True, False], "rews": [[1.0, 2.0, 4.0], [8.0, 16.0]]})
+    root = tmp_path / "trajectories"
+    root.mkdir()
+    with pa.ipc.new_stream(root / "data-00000-of-00001.arrow", table.schema) as stream:
+        stream.write_table(table)
+    features = {name: {} for name in table.column_names}
+    (root / "dataset_info.json").write_text(json.dumps({"features": features}, indent=2))
+    files = [{"filename": "data-00000-of-00001.arrow"}]
+    (root / "state.json").write_text(json.dumps({"_data_files": files, "_fingerprint": "0"}, indent=2))
+    before = content(root)
+    with pytest.raises(UsageError, match="trajectories of imitation") as raised:
+        gaecli.compute(root, estimator="mc", gamma=0.5)
+    assert "`--sidecar`" in raised.value.hint
+    assert content(root) == before
+    gaecli.compute(root, tmp_path / "copy", estimator="mc", gamma=0.5)
+    with pa.ipc.open_stream(tmp_path / "copy" / "data-00000-of-00001.arrow") as copy:
+        assert copy.read_all()["return"].to_pylist() == [[3.0, 4.0, 4.0], [16.0, 16.0]]
+
+
 def test_the_fingerprint_differs_where_the_numbers_do(make: Callable[[str], Path]) -> None:
     root = make("save_to_disk")
 

@@ -6,7 +6,9 @@ import collections
 import contextlib
 import os
 import pickle
+import sys
 import time
+import types
 import warnings
 import zipfile
 from pathlib import Path
@@ -135,6 +137,36 @@ def test_the_tensors_of_the_only_dict_within_are_meant(tmp_path: Path) -> None:
     assert found["epoch"] == 3
     assert list(found["rollout"]) == [*inner, "advantage", "return"]
     assert isinstance(found["rollout"], collections.OrderedDict)
+
+
+def test_a_dict_of_settings_beside_the_tensors_is_none_of_them(tmp_path: Path) -> None:
+    """As DataProto of verl has them, once they are plain dicts."""
+    path = tmp_path / "r.pt"
+    tensors = {"rewards": REWARDS, "values": VALUES, "terminated": TERMINATED}
+    torch.save({"meta_info": {"step": 3, "names": ["a"]}, "batch": tensors}, path)
+    compute(path)
+    found = loaded(path)
+    assert list(found["batch"]) == [*tensors, "advantage", "return"]
+    assert found["meta_info"] == {"step": 3, "names": ["a"]}
+
+
+def test_what_torchrl_saves_as_objects_and_buffers_is_told_with_a_way_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names in a TensorDict of tensordict 0.15.3, and the keys of a state of TorchRL 0.14.1."""
+    make = type("_make_td", (), {"__module__": "tensordict._reductions", "__qualname__": "_make_td"})
+    for name in ("tensordict", "tensordict._reductions"):
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(_make_td=make))
+    torch.save(make(), tmp_path / "td.pt")
+    with pytest.raises(GaeError, match="is a TensorDict") as raised:
+        gaecli.compute(tmp_path / "td.pt")
+    assert ".to_dict(), sys.argv[2])" in raised.value.hint
+    steps = {"next": {"reward": REWARDS}, "state_value": VALUES}
+    state = {"_storage": {"_storage": steps, "_len": 3}, "_writer": {"_cursor": 3}, "_rng": None}
+    torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(GaeError, match="whose rows go round") as raised:
+        gaecli.compute(tmp_path / "state.pt")
+    assert "buffer.dumps(FOLDER)" in raised.value.hint
 
 
 def test_tensors_of_a_dict_within_go_by_their_path(tmp_path: Path) -> None:

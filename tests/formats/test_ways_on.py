@@ -205,6 +205,18 @@ def test_a_file_is_called_what_it_is(tmp_path: Path, name: str, content: bytes, 
     assert raised.value.hint
 
 
+def test_a_checkpoint_of_torchrl_has_rows_that_hold_no_step(tmp_path: Path) -> None:
+    """`H5StorageCheckpointer` of 0.14.1: 3 of 5 rows are filled, and the other two are a trajectory as well."""
+    with h5py.File(tmp_path / "checkpoint.h5", "w") as file:
+        file.update({"_len": 3, "_storage_shape": [5], "is_full": False, "shift": 3})
+        for number, length in enumerate((3, 2)):
+            file[f"traj_{number}/reward"] = np.ones((length, 1))
+            file[f"traj_{number}/observation"] = np.ones((length + 1 - number, 4))
+    with pytest.raises(gaecli.FileError, match="may not all be filled") as raised:
+        gaecli.compute(tmp_path / "checkpoint.h5", estimator="mc")
+    assert "buffer.dumps(FOLDER)" in raised.value.hint
+
+
 @pytest.mark.parametrize("place", ["episodes", "meta/episodes"])
 @pytest.mark.parametrize(
     ("names", "second"), [(("start", "stop"), 1), (("start", "length"), 0), (("first", "last"), 1)]

@@ -31,6 +31,8 @@ from gaecli.records import dataclass
 
 INFO, STATE, SPLITS = "dataset_info.json", "state.json", "dataset_dict.json"
 _TITLE = "`datasets` folder"
+#: The columns of its trajectories; those with rewards have `rews`.
+_OF_IMITATION = {"obs", "acts", "infos", "terminal"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,17 @@ class Saved(DataSet):
 
     def together(self, stream: Sequence[Path]) -> tuple[Path, ...]:
         return self.paths
+
+    def refuse_in_place(self) -> UsageError | None:
+        """imitation 1.0.1, data/huggingface_utils.py: a row is made a trajectory with each of its columns."""
+        info = read_document(self.root / self._folder(self.streams[0]) / INFO) or {}
+        features = info.get("features")
+        if not isinstance(features, dict) or features.keys() - {"rews"} != _OF_IMITATION:
+            return None
+        return UsageError(
+            f"`{self.root}` holds trajectories of imitation, whose loader fails with any column of another name",
+            hint="write keys and new columns alone with `--sidecar`, or a copy with `--output`",
+        )
 
     @property
     def marks(self) -> tuple[Path, ...]:

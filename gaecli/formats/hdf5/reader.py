@@ -10,10 +10,17 @@ from gaecli.formats.hdf5.episodes import Hdf5Input, episode_groups
 from gaecli.formats.hdf5.flat import FlatHdf5Input, flat_container, is_of_d3rlpy, longest_table
 from gaecli.formats.hdf5.objects import reading
 
+#: What TorchRL's `H5StorageCheckpointer` says of rows that it splits into trajectories, those without a step as well.
+_CHECKPOINT_OF_TORCHRL = ("_len", "_storage_shape", "is_full", "shift")
+
 
 def open_hdf5(path: Path) -> RolloutFile:
     """A file with a group per episode, or else one of flat arrays."""
     with reading(path) as file:
+        if all(name in file for name in _CHECKPOINT_OF_TORCHRL):
+            from gaecli.formats.ways_on import unread_buffer
+
+            raise unread_buffer(path)
         groups = episode_groups(file, path)
         container = None if groups else flat_container(file)
         table = None if groups else longest_table(file, container)

@@ -42,6 +42,8 @@ from gaecli.shell_words import file_word
 
 _DAMAGE = (*MALFORMED, OSError)
 _MOST_PROVENANCE_BYTES = 16 << 20
+#: The state of a replay buffer of TorchRL: of its rows, these say which were filled and which is the first.
+_BUFFER_OF_TORCHRL = frozenset({"_storage._len", "_writer._cursor"})
 
 
 class PtInput(NpzInput):
@@ -61,6 +63,10 @@ class PtInput(NpzInput):
         except _DAMAGE as error:
             raise pt_error(path, error) from error
         self.container = _container(path, self.tree)
+        if named(self.container.items).keys() >= _BUFFER_OF_TORCHRL:
+            from gaecli.formats.ways_on import unread_buffer
+
+            raise unread_buffer(path)
         self.tensors: dict[str, Tensor] = {}
         self._values: dict[str, Array] = {}
         self.columns: Mapping[str, ColumnInfo] = dict(self._columns())
@@ -197,13 +203,22 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> by
 
 
 def _container(path: Path, tree: Any) -> PickledNode:
-    """The dict that holds the tensors: the outer one, or the only one in it, where no tensor stands beside it."""
+    """The dict that holds the tensors: the outer one, or the only one in it, where no tensor stands beside it.
+
+    Of several in it the only one that holds tensors: beside the steps may stand a dict of what they are.
+    """
     if not isinstance(tree, PickledNode) or not tree.is_dict:
         what = tensor_of(tree)
         raise _refusal(path, "it holds " + (what if isinstance(what, str) else "one tensor"))
     inner = [value for _, value in tree.items if isinstance(value, PickledNode) and value.is_dict]
-    has_tensors = any(isinstance(tensor_of(value), Tensor) for _, value in tree.items)
-    return inner[0] if len(inner) == 1 and not has_tensors else tree
+    if _holds_tensors(tree):
+        return tree
+    holders = inner if len(inner) == 1 else [node for node in inner if _holds_tensors(node)]
+    return holders[0] if len(holders) == 1 else tree
+
+
+def _holds_tensors(node: PickledNode) -> bool:
+    return any(isinstance(tensor_of(value), Tensor) for _, value in node.items)
 
 
 def _no_tensors(path: Path, columns: Mapping[str, ColumnInfo]) -> FileError:
@@ -212,6 +227,10 @@ def _no_tensors(path: Path, columns: Mapping[str, ColumnInfo]) -> FileError:
 
 
 def _refusal(path: Path, what: str) -> FileError:
+    if "tensordict." in what:
+        from gaecli.formats.ways_on import unread_tensor_dict
+
+        return unread_tensor_dict(path)
     return FileError(
         f"`{path}` was written by `torch.save`, and is no dict of tensors: {what}",
         hint="tensors of a dict are read, and nothing else, which could run code; samples as slime saves them, if "
