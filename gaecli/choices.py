@@ -6,6 +6,8 @@ from typing import Literal
 
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
+#: The reward in a row is that of the action there, or came with the observation: that of the action before it.
+RewardAt = Literal["action", "arrival"]
 #: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
 #: V(sₜ) (`current`), or is V(sₜ) and not discounted (`undiscounted`), or is V of the next row, of another
 #: episode (`reset`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).

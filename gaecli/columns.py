@@ -111,6 +111,12 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
         roles = roles.without(*other_ways(settings.kind, roles.names, roles.explicit, file.path, there))
     if "value" not in roles.names:
         _check_without_values(file, settings)
+    if settings.arrives and settings.mask_mode != "keep" and "mask" in roles.names:
+        raise UsageError(
+            f"`{roles.names['mask']}` of `{file.path}` leaves out rows, which may hold the reward of the step before "
+            "them (`--reward-at arrival`)",
+            hint="pass `--mask-mode keep` if masked rows are steps, or `--mask-column none`",
+        )
     if settings.is_over_units and "unit" not in roles.names:
         from gaecli.missing_columns import columns_there
 

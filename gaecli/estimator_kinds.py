@@ -101,7 +101,17 @@ FEW = (
 )
 
 #: What says nothing to the score of a trajectory as a whole.
-_OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "truncation", "early_ends")
+_OF_STEPS = (
+    "gamma",
+    "lam",
+    "lam_alpha",
+    "n_steps",
+    "recursion",
+    "returns",
+    "truncation",
+    "early_ends",
+    "reward_at",
+)
 _SCORES = ("rewards", "unscored", "norm_over")
 _GROUPS = (*_SCORES, "group_column", "singleton", "sample_of")
 _SPREADS = ("group_ddof", "group_eps", "group_floor")

@@ -219,6 +219,10 @@ class NextRows:
     values: Array
     terminated: BoolArray
     truncated: BoolArray
+    cuts: BoolArray
+    is_step: BoolArray
+    #: It is no step if its reward is that of the row before it (`gaecli.estimators.time_order`).
+    idle: BoolArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ from gaecli.choices import (
     OnNan,
     OpenEnds,
     Precision,
+    RewardAt,
     ScaleRewards,
     Singleton,
     SuccessAt,
@@ -164,6 +165,7 @@ class SettingFields(LabelFields):
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
+    reward_at: RewardAt = "action"
     #: `auto`, or one of `gaecli.layout_kinds`.
     layout: str = "auto"
     #: The list with an item for each token of a response whose reward is one number of the row.
@@ -269,6 +271,19 @@ class SettingFields(LabelFields):
     def end_rule(self) -> Truncation:
         """What a truncated end means, by `truncation` or because its success is known."""
         return "zero" if self.success_column is not None else self.truncation
+
+    @property
+    def arrives(self) -> bool:
+        """The reward of a step stands in the row after it."""
+        return self.reward_at == "arrival" and self.uses("reward_at")
+
+    @property
+    def resets_itself(self) -> bool:
+        """That is so at the last step of a trajectory as well: the row after it begins another one.
+
+        The flags that came with such a reward begin that trajectory, too.
+        """
+        return self.arrives and (self.done_at or self.convention.done_at) == "start"
 
     @property
     def normalizes(self) -> bool:

@@ -24,6 +24,7 @@ from gaecli.choices import (
     NormFloor,
     OnNan,
     Precision,
+    RewardAt,
     Truncation,
     WrittenFormat,
 )
@@ -60,6 +61,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
     "on_nan": get_args(OnNan),
     "done_at": get_args(DoneAt),
+    "reward_at": get_args(RewardAt),
     "mask_mode": get_args(MaskMode),
 }
 #: What presets alone decide along with a setting that an estimator may not look at.
@@ -124,6 +126,10 @@ class Settings(SettingFields):
         check_choice("truncation", self.truncation, (*_TRUNCATIONS, *asks))
         check_choice("layout", self.layout, ("auto", *LAYOUTS))
         self._check_n_steps()
+        if self.reward_at == "arrival":
+            from gaecli import arrival_settings
+
+            arrival_settings.check(self)
         if self.kind.is_scored or self.convention.only_scores or says(self, FEW):
             from gaecli import group_settings
 
@@ -296,6 +302,8 @@ class Settings(SettingFields):
             del found["stream"]
         if self.rewards:
             found["columns"].pop("reward", None)
+        if self.reward_at == self.convention.reward_at:
+            found.pop("reward_at", None)
         for name in UNIT_SETTINGS:
             if not self.is_over_units or found[name] is None:
                 del found[name]
@@ -367,6 +375,8 @@ def _of_tables(preset_name: str, estimator: str | None) -> Mapping[str, Any]:
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:
         chosen["truncation"] = "exact"
+    if "reward_at" in kind.unused:
+        chosen["reward_at"] = "action"
     for of in kind.unused:
         chosen.update(
             {name: None for name in (*FAMILIES.get(of, ()), *_OF_PRESETS.get(of, ())) if name in chosen}

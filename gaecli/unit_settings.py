@@ -46,7 +46,7 @@ def check(settings: SettingFields) -> None:
     if not kind.has_units:
         raise says_nothing("unit", kind, "it scores trajectories as wholes, whatever their units")
     is_of_units = settings.truncation in ("exact", "current", "zero", "ask")
-    if not is_of_units or settings.convention.arrival_rows or settings.convention.early_ends:
+    if not is_of_units or settings.convention.reward_at == "arrival" or settings.convention.early_ends:
         who = f"preset `{settings.preset}`"
         why = who if is_of_units else f"`--truncation {settings.truncation}`"
         raise UsageError(

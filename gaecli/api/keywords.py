@@ -26,6 +26,7 @@ from gaecli.choices import (
     NormFloor,
     OnNan,
     Precision,
+    RewardAt,
     ScaleRewards,
     Singleton,
     SuccessAt,
@@ -95,6 +96,7 @@ class CommonKeywords(ColumnKeywords, total=False):
     truncation: Truncation | None
     bootstrap: Bootstrap | None
     done_at: DoneAt | None
+    reward_at: RewardAt | None
     layout: str | None
     token_column: str | None
     mask_mode: MaskMode | None

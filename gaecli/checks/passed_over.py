@@ -85,7 +85,7 @@ RULES = (
         why="replay buffers of Dreamer and DrQ store a reward beside the observation that it came with; read as that "
         "of the row's own action, every reward is one step late and the last of each episode is lost, with sparse "
         "rewards all there is",
-        fix="move each reward to the row before it",
+        fix="pass `--reward-at arrival`",
     ),
     CheckRule(
         "GAE405",

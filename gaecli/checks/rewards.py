@@ -165,7 +165,8 @@ def _percent(fraction: float) -> str:
 
 def shifted_rewards(window: Window) -> _Shifts | None:
     """Var(δ) is far smaller with the reward of a neighbouring row: δₜ = rₜ₊ₖ + γ V(sₜ₊₁) - V(sₜ)."""
-    if window.context.settings.gamma_column is not None:
+    settings = window.context.settings
+    if settings.gamma_column is not None or settings.arrives:
         return None
     # Steps with a neighbour on either side in the same trajectory, for all three alike.
     came_on = window.past.came_on & ~window.is_bad
@@ -233,7 +234,8 @@ RULES = (
         summary="values explain the rewards of a neighbouring row far better than those of their own",
         why="a reward stored with the observation it arrived with belongs to the action of the row before: every "
         "advantage then judges the wrong action",
-        fix="move the reward column by one row within each episode before computing",
+        fix="pass `--reward-at arrival` if it is the row after; else move the reward column by one row within each "
+        "episode before computing",
         bugs=("openai/spinningup#50",),
     ),
 )

@@ -33,6 +33,13 @@ END_OPTIONS = (
         "end|start",
     ),
     Option(
+        "reward_at",
+        "A row's reward is that of its own action, or came with its observation (`arrival`): the action in the row "
+        "before it earned it. Default: `action`, or the preset's.",
+        _ENDS,
+        "action|arrival",
+    ),
+    Option(
         "layout",
         "How steps are laid out; `auto` goes by shapes and asks where they leave it open.",
         _LAYOUT,

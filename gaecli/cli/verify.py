@@ -15,7 +15,8 @@ _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", 
 
 
 @command(
-    "inputs against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
+    "inputs against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at reward_at "
+    "layout",
     f"rewards {' '.join(_SCORE_COLUMNS)}",
     f"{LABEL_RULE} advantage_column",
     "success_column only_success_reward only_failure_cost success_at",

@@ -85,9 +85,25 @@ def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[Wa
     num_ended = totals.counts.terminated + totals.counts.truncated
     if convention.early_ends and settings.uses("early_ends") and num_ended:
         notes.append(counted("preset-early-ends", (num_ended,), file, names=(settings.preset,)))
-    if convention.arrival_rows and totals.unestimated_steps:
-        numbers = (totals.unestimated_steps,)
-        notes.append(counted("preset-last-rows", numbers, file, names=(settings.preset,)))
+    return [*notes, *_arrivals(totals, settings, file)]
+
+
+def _arrivals(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
+    """Of rewards that stand in the row after their step: rows that are none, and rewards that are nobody's."""
+    if not settings.arrives:
+        return []
+    notes = []
+    is_preset = settings.reward_at == settings.convention.reward_at
+    who = f"preset `{settings.preset}`" if is_preset else "`--reward-at arrival`"
+    if totals.unestimated_steps:
+        names = (who, "rows" if settings.resets_itself else "states")
+        notes.append(counted("last-rows", (totals.unestimated_steps,), file, names=names))
+    if totals.unearned_rewards > 0 and not settings.resets_itself:
+        hint = (
+            "pass `--done-at start` if an environment resets by itself, so that such a row holds the reward of the "
+            "last action of the trajectory before it; `--reward-at action` if rewards stand with their actions"
+        )
+        notes.append(counted("first-row-rewards", (totals.unearned_rewards,), file, hint=hint))
     return notes
 
 

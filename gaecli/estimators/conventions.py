@@ -22,21 +22,21 @@ def read_as(block: Block, settings: Settings) -> Block:
 
     Where one of them reaches beyond trajectories, its lanes are those of time, and all that ends in them is final.
     """
-    convention = settings.convention
     if crosses_trajectories(settings):
         from gaecli.estimators.time_order import in_time
 
         block = in_time(block)
     if ends_early(settings):
         block = _ended_early(block)
+    if settings.end_rule == "ask" and block.truncated.any():
+        raise _unsaid(block, settings)
+    if settings.arrives:
+        block = ends_as_terminal(block) if settings.open_ends == "terminal" else block
+        block = _arrived_in_time(block, settings) if settings.resets_itself else _arrived(block)
     if block.truncated.any():
-        if settings.end_rule == "ask":
-            raise _unsaid(block, settings)
         block = _TRUNCATION_RULES[settings.end_rule](block)
     if settings.open_ends == "terminal":
         block = ends_as_terminal(block)
-    if convention.arrival_rows:
-        block = _arrived(block)
     if crosses_trajectories(settings) and block.lanes.count:
         goes_on = ~block.cuts[block.lanes.stops - 1]
         block = replace(block, lanes=replace(block.lanes, open_ends=goes_on))
@@ -45,9 +45,8 @@ def read_as(block: Block, settings: Settings) -> Block:
 
 def reads_as_written(settings: Settings) -> bool:
     """Every block comes back from `read_as` as it is."""
-    convention = settings.convention
     is_exact = settings.end_rule == "exact" and settings.open_ends == "bootstrap"
-    return is_exact and not convention.arrival_rows and not ends_early(settings)
+    return is_exact and not settings.arrives and not ends_early(settings)
 
 
 def ends_early(settings: Settings) -> bool:
@@ -57,10 +56,9 @@ def ends_early(settings: Settings) -> bool:
 
 def crosses_trajectories(settings: Settings) -> bool:
     """A rule reads the row after a step, whatever trajectory that belongs to; it may be in another block."""
-    convention = settings.convention
     if not settings.uses("truncation"):
         return False
-    return convention.arrival_rows or ends_early(settings) or settings.end_rule in ("leak", "reset")
+    return settings.arrives or ends_early(settings) or settings.end_rule in ("leak", "reset")
 
 
 def _unsaid(block: Block, settings: Settings) -> UsageError:
@@ -167,21 +165,42 @@ def _ended_early(block: Block) -> Block:
 
 
 def _arrived(block: Block) -> Block:
-    """rₜ is the reward of row t + 1; the last row of a stream has no transition.
+    """rₜ is the reward of row t + 1 of the same trajectory, whose last row is no step: it holds the last state.
 
-    Values are those of the rows, never a next-value column. The flags are start flags, so that layouts
-    have them at the end of their step already.
+    What flags there say, they say of that state.
+    """
+    from gaecli.estimators.time_order import follows, idle_rows, of_next_row
+
+    inside, idle = follows(block) & ~block.cuts, idle_rows(block)
+    before = inside & of_next_row(block, "idle", idle)
+    rewards = of_next_row(block, "rewards")
+    is_step = ~idle if block.is_step is None else block.is_step & ~idle
+    return replace(
+        block,
+        rewards=np.where(inside | (block.cuts & is_step), rewards, rewards.dtype.type(0)),
+        is_step=is_step,
+        terminated=np.where(before, of_next_row(block, "terminated"), block.terminated | idle),
+        truncated=np.where(before, of_next_row(block, "truncated"), block.truncated & ~idle),
+    )
+
+
+def _arrived_in_time(block: Block, settings: Settings) -> Block:
+    """rₜ is the reward of the next row, which may begin another trajectory; the last row of a stream has none.
+
+    The flags are start flags, so that layouts have them at the end of their step already. Where time limits leak,
+    terminal ends are all that there are, and values are those of the rows.
     """
     from gaecli.estimators.time_order import follows, of_next_row
 
     arrives = follows(block)
     rewards = of_next_row(block, "rewards")
     is_step = arrives if block.is_step is None else block.is_step & arrives
+    leaks = settings.end_rule == "leak"
     return replace(
         block,
         rewards=np.where(arrives, rewards, rewards.dtype.type(0)),
-        next_values=None,
+        next_values=None if leaks else block.next_values,
         is_step=is_step,
-        cuts=block.cuts & (block.terminated | ~arrives),
+        cuts=block.cuts & (block.terminated | ~arrives) if leaks else block.cuts,
         terminated=block.terminated | ~arrives,
     )

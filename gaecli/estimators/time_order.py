@@ -51,9 +51,9 @@ def follows(block: Block) -> BoolArray:
     return has
 
 
-def of_next_row(block: Block, name: str) -> Array:
-    """[N] what the next row in time has; 0 where there is none."""
-    numbers: Array = getattr(block, name)
+def of_next_row(block: Block, name: str, numbers: Array | None = None) -> Array:
+    """[N] what the next row in time has; 0 where there is none. `numbers`: [N], of a name that blocks do not have."""
+    numbers = getattr(block, name) if numbers is None else numbers
     found = np.append(numbers[1:], numbers.dtype.type(0))
     if block.next_rows is None:
         return found
@@ -62,6 +62,21 @@ def of_next_row(block: Block, name: str) -> Array:
         found = found.astype(np.float64)
     found[block.lanes.stops - 1] = there
     return found
+
+
+def idle_rows(block: Block) -> BoolArray:
+    """[N] the last row of its trajectory, behind which no row holds the last state: it holds that itself.
+
+    That is so where a row has the reward that came with its observation (`--reward-at arrival`).
+    """
+    steps = _steps(block)
+    before_padding = follows(block) & ~of_next_row(block, "is_step", steps)
+    idle: BoolArray = block.cuts & steps & ~before_padding
+    return idle
+
+
+def _steps(block: Block) -> BoolArray:
+    return np.ones(block.num_steps, np.bool_) if block.is_step is None else block.is_step
 
 
 def first_rows(block: Block) -> NextRows:
@@ -73,4 +88,7 @@ def first_rows(block: Block) -> NextRows:
         values=block.values[first].astype(np.float64),
         terminated=block.terminated[first],
         truncated=block.truncated[first],
+        cuts=block.cuts[first],
+        is_step=_steps(block)[first],
+        idle=idle_rows(block)[first],
     )

@@ -66,7 +66,7 @@ def flag_columns(roles: Roles, settings: Settings) -> FlagColumns:
     terminated, truncated, done, not_done, not_truncated = (roles.get(role) for role in FLAGS)
     inverted = {name: role for role in INVERTED_ROLES if (name := roles.get(role)) is not None}
     is_terminal_only = not_done is not None and not_done.lower() not in NOT_DONE_FLAGS
-    if settings.convention.arrival_rows and settings.done_at is None:
+    if settings.resets_itself and settings.done_at is None:
         # All flags came with the observation that follows their action, whatever they are called.
         arrived = done or terminated or not_done or roles.get("done_start")
         return FlagColumns(None, None, arrived, "start", inverted=inverted)

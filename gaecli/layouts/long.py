@@ -172,7 +172,8 @@ class LongLayout:
         names = self.roles.names
         num_steps = len(columns[names["reward"]].values)
         used = used_cells(columns, self.roles, cells, kept)
-        rewards = self._rewards.read(columns, names["reward"], cells, used)
+        rewarded = kept if self._rewards.arrives else used
+        rewards = self._rewards.read(columns, names["reward"], cells, rewarded)
         values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
         own = read_own_roles(columns, self.roles, self._kind, cells, used)
         flags = read_flags(columns, self._flags, cells)

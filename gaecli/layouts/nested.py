@@ -113,7 +113,8 @@ class NestedLayout:
         items = self._counted_items(columns, offsets, start, cells)
         mask, padding, counted = items.mask, items.padding, items.counted
         beside = self._beside(columns, offsets, start, mask)
-        rewards, bad, missing = self._read_rewards(columns, beside, offsets, start, cells, mask, counted)
+        rewarded = items.used if self._rewards.arrives else counted
+        rewards, bad, missing = self._read_rewards(columns, beside, offsets, start, cells, mask, rewarded)
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
         own_items = self._own_items(columns, offsets, start)

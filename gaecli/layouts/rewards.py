@@ -34,10 +34,14 @@ class RewardRule:
     may_be_missing: bool
     #: The estimator compares scores, and can leave out who has none.
     is_of_scores: bool = False
+    #: The reward of a row is that of the step before it, so that rows that are no steps have one, too.
+    arrives: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> RewardRule:
-        return cls(settings.rewards, settings.unscored != "error", settings.uses("unscored"))
+        return cls(
+            settings.rewards, settings.unscored != "error", settings.uses("unscored"), settings.arrives
+        )
 
     def read(
         self, columns: Mapping[str, Column], name: str, cells: Cells, used: BoolArray | None = None

@@ -50,6 +50,9 @@ class Totals:
     bare_ends: int = 0
     #: Next values inside trajectories that are not V of the next row, to an estimator that knows one V of each state.
     second_values: int = 0
+    #: Rewards that are not 0 and, where they are those of the row before, of no step; of a block it may be below 0,
+    #: if another one has them.
+    unearned_rewards: int = 0
     local_groups: int = 0
     degenerate_groups: int = 0
     #: Trajectories that no reward function scored.
@@ -211,6 +214,8 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
         unscored=_num_ends(settled.unscored, settled),
         scored_as_zero=_num_ends(settled.scored_as_zero, settled),
     )
+    if settings.arrives:
+        totals.unearned_rewards = _num_rewards(block) - _num_rewards(settled.prepared)
     _count_units(settled, totals)
     if settled.kind.has_one_value and block.units is None:
         totals.second_values = sum(
@@ -231,6 +236,12 @@ def _num_second_values(prepared: Block) -> int:
     inside[prepared.lanes.stops - 1] = False
     scale = np.maximum(np.abs(following), np.sqrt(np.square(following).mean()))
     return int(np.count_nonzero(inside[:-1] & (np.abs(here - following) > _SAME_VALUE * scale)))
+
+
+def _num_rewards(block: Block) -> int:
+    """That are not 0, of episodes that are kept."""
+    counted = block.rewards != 0
+    return int(np.count_nonzero(counted if block.dropped is None else counted & ~block.dropped))
 
 
 def _num_ends(flags: BoolArray | None, settled: Settled) -> int:

@@ -70,11 +70,27 @@ def _preset_truncation(count: int, who: str, rule: str) -> str:
     return f"{who} {_TRUNCATION_TEXTS[rule].format(ends=ends)}"
 
 
-def _preset_last_rows(count: int, preset: str) -> str:
-    return (
-        f"preset `{preset}` reads rewards and flags from the next row: {count:,} last rows have no transition; "
-        "their advantage is 0, and left out of statistics"
+def _last_rows(count: int, who: str, what: str) -> str:
+    rows, it, they = (
+        ("1 last row has", "its", "it is")
+        if count == 1
+        else (
+            f"{count:,} last rows have",
+            "their",
+            "they are",
+        )
     )
+    told = f", and {they} taken for the last state of a trajectory" if what == "states" else ""
+    return (
+        f"{who} takes the reward of a step from the next row: {rows} no transition{told}; {it} advantage is 0, and "
+        "left out of statistics"
+    )
+
+
+def _first_row_rewards(count: int) -> str:
+    they = "1 reward that is not 0 stands" if count == 1 else f"{count:,} rewards that are not 0 stand"
+    verb = "is" if count == 1 else "are"
+    return f"{they} in first rows of trajectories, where no step is that earned them, and {verb} left out"
 
 
 def _preset_early_ends(count: int, preset: str) -> str:
@@ -174,10 +190,11 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "bootstrap-zero": _bootstrap_zero,
     "dropped-episodes": _dropped_episodes,
     "flag-never-set": _flag_never_set,
+    "first-row-rewards": _first_row_rewards,
     "flat-groups": _flat_groups,
+    "last-rows": _last_rows,
     "no-lengths": _no_lengths,
     "preset-early-ends": _preset_early_ends,
-    "preset-last-rows": _preset_last_rows,
     "preset-truncation": _preset_truncation,
     "rewards-outside-units": _rewards_outside_units,
     "scored-as-zero": _scored_as_zero,

@@ -106,10 +106,19 @@ def _next_rows(summaries: Sequence[BlockSummary], carries: Sequence[Carry]) -> l
     known = _no_rows(max((int(part.max()) for part in slots if len(part)), default=-1) + 1)
     found: list[NextRows] = []
     for first, slot in zip(reversed(firsts), reversed(slots), strict=True):
-        found.append(_at(known, slot, first.lanes.open_ends))
-        for name, numbers in vars(first.rows).items():
+        following = _at(known, slot, first.lanes.open_ends)
+        found.append(following)
+        for name, numbers in vars(_with_idle(first, following)).items():
             getattr(known, name)[slot] = numbers
     return found[::-1]
+
+
+def _with_idle(first: FirstRows, following: NextRows) -> NextRows:
+    """Of a first row that is the last of its lane as well, what follows the lane says whether it is a last state."""
+    lanes, rows = first
+    is_alone = lanes.stops - lanes.starts == 1
+    idle = rows.cuts & rows.is_step & ~(following.exist & ~following.is_step)
+    return replace(rows, idle=np.where(is_alone, idle, rows.idle))
 
 
 def _final(summary: BlockSummary, carry: Carry) -> FirstRows:
@@ -120,12 +129,13 @@ def _final(summary: BlockSummary, carry: Carry) -> FirstRows:
     if not np.isin(lanes.starts, last).any():
         return summary.in_time
     terminated = rows.terminated | np.isin(lanes.starts, last[carry.ends_terminated[carry.ends]])
-    return FirstRows(lanes, replace(rows, terminated=terminated))
+    cuts = rows.cuts | np.isin(lanes.starts, last)
+    return FirstRows(lanes, replace(rows, terminated=terminated, cuts=cuts))
 
 
 def _no_rows(count: int) -> NextRows:
-    no = [np.zeros(count, np.bool_) for _ in range(3)]
-    return NextRows(no[0], np.zeros(count), np.zeros(count), no[1], no[2])
+    no = [np.zeros(count, np.bool_) for _ in range(6)]
+    return NextRows(no[0], np.zeros(count), np.zeros(count), *no[1:])
 
 
 def _at(rows: NextRows, slots: np.ndarray, where: BoolArray) -> NextRows:

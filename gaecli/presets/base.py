@@ -17,6 +17,7 @@ from gaecli.choices import (
     OpenEnds,
     Recursion,
     ReturnRule,
+    RewardAt,
     Truncation,
     UnitReward,
     UnitValue,
@@ -70,6 +71,8 @@ class Preset:
     unit_reward: UnitReward = "sum"
     unit_value: UnitValue = "first"
     turn_gamma: float | None = None
+    #: `arrival`: reward and flags are stored with the observation they arrived with.
+    reward_at: RewardAt = "action"
 
     #: To which end of a step a flag called `done` belongs, where its name does not tell.
     done_at: DoneAt | None = None
@@ -79,8 +82,6 @@ class Preset:
     open_ends: OpenEnds = "bootstrap"
     #: A lone done flag says that the episode ended, and its last state has a value all the same.
     done_is_truncated: bool = False
-    #: Reward and flags are stored with the observation they arrived with.
-    arrival_rows: bool = False
     #: Its steps are units, whose column is called as `names` says; mean and spread are those of units, too.
     over_units: bool = False
     normalizes_units: bool = False
@@ -116,4 +117,5 @@ SETTING_FIELDS = (
     "unit_reward",
     "unit_value",
     "turn_gamma",
+    "reward_at",
 )

@@ -34,7 +34,7 @@ ROBOT_PRESETS = (
         lam=0.9,
         truncation="leak",
         done_at="start",
-        arrival_rows=True,
+        reward_at="arrival",
         traps=(
             "the shift of the reward cannot be seen in the numbers: only this preset knows of it",
             "`terminals` are arrival flags too; truncations are stored and not used",

@@ -255,6 +255,7 @@ def _stored_settings(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
 _TOLD_BY_PRESET = (
     "truncation",
     "done_at",
+    "reward_at",
     "mask_mode",
     "masked_reward",
     "on_nan",

@@ -114,7 +114,7 @@ def _convention(preset: Preset, settings: Settings, holds: Holds) -> tuple[objec
         preset.done_at,
         preset.recursion,
         preset.open_ends,
-        preset.arrival_rows,
+        preset.reward_at,
         preset.early_ends,
         preset.mask_shift,
         preset.mask_reach,

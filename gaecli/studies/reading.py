@@ -41,7 +41,7 @@ _OF_FILES = ("layout", "token_column", "columns", "join", "on_nan", "done_at", *
 #: Settings of how masks are read.
 OF_MASKS = ("mask_mode", "mask_fill", "masked_reward")
 #: What conventions say of how rows are read, how arrays are, and how masks.
-_READ_BY = ("arrival_rows", "over_units")
+_READ_BY = ("over_units",)
 _READ_BY_ARRAYS = ("dense_layout", "done_at")
 _READ_BY_MASKS = ("mask_shift", "mask_reach", "masks_rewards", "masked_returns")
 
@@ -96,7 +96,7 @@ def read_by(settings: Settings, file: RolloutFile, *, has_mask: bool) -> tuple[o
     """What the convention says of how rows of such a file are read: two that say the same read them alike."""
     rules = [*_READ_BY, *(_READ_BY_MASKS if has_mask else ())]
     rules += _READ_BY_ARRAYS if file.structure != "table" else ()
-    return tuple(getattr(settings.convention, name) for name in rules)
+    return (settings.reward_at, *(getattr(settings.convention, name) for name in rules))
 
 
 def plain_estimator(settings: Settings) -> Estimator:

@@ -31,6 +31,7 @@ _DECISIVE = (
     "truncation",
     "bootstrap",
     "done_at",
+    "reward_at",
     "layout",
     "mask_mode",
     "masked_reward",

@@ -131,7 +131,7 @@ class TestTimeMajorNpz:
         np.testing.assert_allclose(arrays["advantage"].T, advantages, **TOLERANCE)
         np.testing.assert_allclose(arrays["return"].T, returns, **TOLERANCE)
         notes = {note["code"]: note["count"] for note in json.loads(result.stdout)["warnings"]}
-        assert notes["preset-last-rows"] == 4
+        assert notes["last-rows"] == 4
 
     def test_invalid_steps(self, tmp_path, run_gae):
         rollout = random_rollout(24, num_envs=4, num_steps=64)

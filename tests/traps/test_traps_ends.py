@@ -212,7 +212,7 @@ def test_rows_without_a_transition_are_told_and_left_out(tmp_path):
     summary = gaecli.compute(tmp_path / "r.npz", preset="pufferlib", layout="batch-major")
     advantages = np.load(tmp_path / "r.npz")["advantage"]
     assert advantages[:, -1].tolist() == [0.0, 0.0]
-    (note,) = [note for note in summary.warnings if note.code == "preset-last-rows"]
+    (note,) = [note for note in summary.warnings if note.code == "last-rows"]
     assert note.count == 2
     assert summary.columns["advantage"].count == 4
     assert summary.columns["advantage"].mean == pytest.approx(advantages[:, :-1].mean())

@@ -167,7 +167,9 @@ def test_one_row_or_equal_advantages_normalise_to_zero(tmp_path, name, num_rows)
     """DLR-RM/stable-baselines3#265, #325, #440, #1028 (the std of one row is NaN); thu-ml/tianshou#1298,
     hill-a/stable-baselines#722, #723, also Spinning Up and baselines ppo1 (no ε: 0/0)."""
     columns = {"reward": [0.1] * num_rows, "value": [0.3] * num_rows, "terminated": [True] * num_rows}
-    if PRESETS[name].arrival_rows:  # flag and reward of the row before; one row more, which has no transition
+    if (
+        PRESETS[name].reward_at == "arrival"
+    ):  # flag and reward of the row before; one row more, which has no transition
         columns = {key: [*cells, cells[0]] for key, cells in columns.items()}
     pq.write_table(pa.table(columns), tmp_path / "r.parquet")
     summary = gaecli.compute(tmp_path / "r.parquet", preset=name, normalize="all")

@@ -18,7 +18,7 @@ _HINT = f"{_MOVE}, or `--mask-mode keep` if masked tokens are steps"
 def missed_rewards(
     paths: Sequence[Path], roles: Roles, settings: Settings, summaries: Sequence[BlockSummary]
 ) -> list[WarningNote]:
-    return [*_masked(paths, roles, settings, summaries), *_with_arrivals(paths, roles, summaries)]
+    return [*_masked(paths, roles, settings, summaries), *_with_arrivals(paths, roles, settings, summaries)]
 
 
 def _masked(
@@ -54,12 +54,12 @@ def _masked(
 
 
 def _with_arrivals(
-    paths: Sequence[Path], roles: Roles, summaries: Sequence[BlockSummary]
+    paths: Sequence[Path], roles: Roles, settings: Settings, summaries: Sequence[BlockSummary]
 ) -> list[WarningNote]:
     """Replay of Dreamer and DrQ: a row holds the reward that came with its observation, the first row none."""
     lost = [summary.facts.lost for summary in summaries]
     count, num_starts = sum(one.last for one in lost), sum(one.num_starts for one in lost)
-    if not count or not num_starts or any(one.starts for one in lost):
+    if settings.arrives or not count or not num_starts or any(one.starts for one in lost):
         return []
     first = next(summary for summary in summaries if summary.facts.lost.last)
     path = paths[first.address.file]
@@ -75,6 +75,6 @@ def _with_arrivals(
             message,
             str(path),
             count,
-            hint="move each reward to the row before it, where the action stands that earned it",
+            hint="pass `--reward-at arrival`: the action in the row before such a reward earned it",
         )
     ]
