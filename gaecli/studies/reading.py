@@ -202,7 +202,10 @@ def of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Settl
 
 def file_settings(settings: Settings) -> dict[str, Any]:
     """How the user says that files are to be read, for other settings of what is computed of them."""
-    return {name: getattr(settings, name) for name in _OF_FILES}
+    found = {name: getattr(settings, name) for name in _OF_FILES}
+    if settings.arrives:  # else presets say where their libraries have rewards
+        found["reward_at"] = settings.reward_at
+    return found
 
 
 def only_stream(source: str | Path, settings: Settings, command: str) -> StreamPlan:

@@ -169,6 +169,18 @@ def test_rows_of_last_states_hold_the_last_reward(tmp_path: Path, rows: int | No
     np.testing.assert_allclose(found[~is_last], expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [None, 7, 1])
+def test_flags_of_first_rows_alone_end_the_episodes_before_them(tmp_path: Path, rows: int | None) -> None:
+    """Terminally, as start flags do; that a row is a last state may stand in the next block."""
+    made = [one for one in episodes(13, 40, ("terminated",)) if len(one) > 1]
+    made[-1].end = "none"
+    columns = {name: np.concatenate([e.column(name) for e in made]) for name in ("reward", "value")}
+    columns["is_first"] = np.concatenate([np.arange(len(e)) == 0 for e in made])
+    found = computed(written(tmp_path / "r.parquet", columns, rows), rows)
+    expected = np.concatenate([e.advantages() for e in made])
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_a_row_of_a_list_is_an_episode(tmp_path: Path) -> None:
     made = episodes(7, 40)
     columns = {
@@ -294,3 +306,26 @@ def test_the_check_proposes_it_and_is_content_with_it(tmp_path: Path, run_gae) -
     assert "GAE105" not in after.stdout
     (note,) = [n for n in gaecli.compute(path, dry_run=True).warnings if n.code == "arrival-rewards"]
     assert "--reward-at arrival" in str(note.hint)
+
+
+def test_a_column_that_was_made_so_is_verified_so(tmp_path: Path, run_gae) -> None:
+    of_env = [episodes(seed, 60) for seed in (14, 15)]
+    columns, _ = rows_of(of_env, takes_turns=False)
+    path = written(tmp_path / "r.parquet", columns)
+    gaecli.compute(path, **ARRIVAL)
+    found = run_gae("verify", str(path), "--reward-at", "arrival", "--preset", "exact", "--json")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert run_gae("verify", str(path), "--preset", "exact").returncode == 3
+
+
+def test_a_sweep_goes_by_it(tmp_path: Path) -> None:
+    of_env = [episodes(seed, 24) for seed in (16, 17)]
+    columns, _ = rows_of(of_env, takes_turns=False)
+    path, out = written(tmp_path / "r.parquet", columns, 7), tmp_path / "s.parquet"
+    with small_blocks(7, dtype=np.float64):
+        gaecli.sweep(path, [GAMMA], [0.0, LAM], output=out, reward_at="arrival")
+    swept = pq.read_table(out)
+    names = [name for name in swept.column_names if name not in columns]
+    for name, decay in zip(names, [0.0, GAMMA * LAM], strict=True):
+        expected = np.concatenate([e.advantages(decay) for env in of_env for e in env])
+        np.testing.assert_allclose(swept[name].to_numpy(), expected, rtol=2e-6, atol=2e-6)
