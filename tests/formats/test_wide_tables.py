@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 import gaecli
 from gaecli.formats.parquet.statistics import LeafFacts
+from gaecli.formats.registry import open_file
+from gaecli.layouts.evidence.unused_flags import peek
 
 STEPS = {"reward": [1.0, 2.0], "value": [0.0, 0.5], "terminated": [False, True]}
 
@@ -47,6 +49,30 @@ def test_twice_as_many_columns_are_twice_the_work(tmp_path: Path, in_structs: bo
         pq.write_table(pa.table({**STEPS, **others}), path)
         found.append(calls_of(lambda path=path: gaecli.inspect(path)))
     assert found[2] < 2.2 * found[1]
+
+
+def test_columns_of_an_archive_are_looked_at_together(tmp_path: Path) -> None:
+    """Each opening reads the directory, which has all of them."""
+    found = []
+    for number in (100, 300, 600):
+        others = {f"x{index}": np.array([index, 2.0]) for index in range(number)}
+        path = tmp_path / f"{number}.npz"
+        np.savez(path, **{name: np.array(cells) for name, cells in STEPS.items()}, **others)
+        found.append(calls_of(lambda path=path: gaecli.compute(path, jobs=1)))
+    assert found[2] < 2.2 * found[1]
+
+
+def test_a_damaged_column_does_not_hide_those_beside_it(tmp_path: Path) -> None:
+    cells = {f"x{index}": np.arange(4.0) + index for index in range(150)}
+    path = tmp_path / "r.npz"
+    np.savez(path, **cells)
+    content = path.read_bytes()
+    for spoilt in ("x70", "x149"):
+        content = content.replace(cells[spoilt].tobytes(), np.full(4, 0.5).tobytes())
+    path.write_bytes(content)
+    file = open_file(path)
+    found = peek(file, list(cells), file.units(100, "x0"), lambda name, column: True)
+    assert found == tuple(name for name in cells if name not in ("x70", "x149"))
 
 
 names = st.lists(st.sampled_from(["a", "b", "a-", "a0", "", "list", "element"]), min_size=1, max_size=4)

@@ -44,6 +44,8 @@ _TIME_WORDS = word_set(
 )
 #: Rows of the first look at a column.
 _PEEK_ROWS = 256
+#: Columns of which the first rows are read in one go: they are in memory together.
+_PEEK_COLUMNS = 64
 
 
 class EndsUnrecognised(UsageError):
@@ -211,17 +213,41 @@ def peek(
     file: RolloutFile, names: Sequence[str], units: Sequence[Unit], fits: Callable[[str, Column], bool]
 ) -> tuple[str, ...]:
     """The columns whose first rows fit."""
-    if not names or not units:
+    if not units:
         return ()
-    found = []
+    found: set[str] = set()
+    for some in _together(file, names):
+        found.update(_peeked(file, some, units[0], fits))
+    return tuple(name for name in names if name in found)
+
+
+def _together(file: RolloutFile, names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """A file is opened for each of these: lists alone, as of longer ones fewer rows are read."""
+    some: list[str] = []
     for name in names:
-        try:
-            _, _, columns = next(iter(file.blocks(units[0], [name], _PEEK_ROWS)))
-        except (GaeError, StopIteration):
-            continue  # nobody asked for it: what is wrong with it is no matter here
-        if fits(name, columns[name]):
-            found.append(name)
-    return tuple(found)
+        info = file.find(name)
+        if info is None or info.is_list:
+            yield [name]
+            continue
+        some.append(name)
+        if len(some) == _PEEK_COLUMNS:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _peeked(
+    file: RolloutFile, names: Sequence[str], unit: Unit, fits: Callable[[str, Column], bool]
+) -> list[str]:
+    try:
+        _, _, columns = next(iter(file.blocks(unit, names, _PEEK_ROWS)))
+    except (GaeError, StopIteration):
+        if len(names) == 1:
+            return []  # nobody asked for it: what is wrong with it is no matter here
+        half = len(names) // 2
+        return [*_peeked(file, names[:half], unit, fits), *_peeked(file, names[half:], unit, fits)]
+    return [name for name in names if fits(name, columns[name])]
 
 
 def flags_in(column: Column) -> Array | None:
