@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided
 
 from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray, Names
 from gaecli.block_facts import BlockFacts
@@ -103,17 +102,17 @@ class Placement:
         num_times, num_lanes = self.dense_shape
         num_longer = self.num_rows - num_times * num_lanes
         cells, found = np.ascontiguousarray(cells), np.empty(self.num_rows, dtype or cells.dtype)
-        tables, steps = (found, cells) if back else (cells, found)
+        rows, steps = (found, cells) if back else (cells, found)
+        table = rows[: num_times * num_lanes].reshape(num_times, num_lanes)
+        last_time = rows[num_times * num_lanes :].reshape(1, num_longer)
         split = num_longer * (num_times + 1)
-        size = tables.itemsize
-        for lanes, times, table, flat in (
-            (num_longer, num_times + 1, tables, steps[:split]),
-            (num_lanes - num_longer, num_times, tables[num_longer:], steps[split:]),
+        longer = steps[:split].reshape(num_longer, num_times + 1)
+        others = steps[split:].reshape(num_lanes - num_longer, num_times)
+        for in_time, in_lanes in (
+            (table[:, :num_longer], longer[:, :num_times]),
+            (table[:, num_longer:], others),
+            (last_time, longer[:, num_times:]),
         ):
-            if not flat.size:
-                continue
-            in_time = as_strided(table, (times, lanes), (num_lanes * size, size))
-            in_lanes = flat.reshape(lanes, times)
             _transpose(*((in_lanes, in_time) if back else (in_time, in_lanes)))
         return found
 

@@ -226,9 +226,12 @@ class Estimator(Protocol):
         """What a prepared block hands on to the blocks before it, and takes from those after it."""
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
-        """[N] the estimates with what enters at the end of each lane."""
+        """[N] the estimates with what enters at the end of each lane.
+
+        `in_place`: nobody reads `advantages` again, so that they may be written to.
+        """
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         """What the columns hold, given the final estimates."""
@@ -258,9 +261,9 @@ class ByOwn:
         return self.own.borders(block, advantages)
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
-        return self.own.settle(block, advantages, inflow, threads)
+        return self.own.settle(block, advantages, inflow, in_place=in_place)
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         return self.own.outputs(block, advantages, beyond)

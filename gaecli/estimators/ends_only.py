@@ -53,7 +53,7 @@ class _EndsOnly:
         return self.estimator.borders(block, advantages)
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
         return advantages
 

@@ -72,7 +72,7 @@ class Gae:
         )
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
         """Aₜ with what enters at the end of each lane: only the tails after the last cut change."""
         entered = np.flatnonzero(inflow)
@@ -81,15 +81,15 @@ class Gae:
         starts, stops = open_tails(block, entered)
         lasts = np.cumsum(stops - starts) - 1
         if 2 * int(lasts[-1]) > block.num_steps:
-            return self._settle_all(block, advantages, stops - 1, inflow[entered], threads)
+            return self._settle_all(block, advantages, stops - 1, inflow[entered])
         from gaecli.estimators.parts import part
 
         steps = np.arange(int(lasts[-1]) + 1) + np.repeat(stops - 1 - lasts, stops - starts)
         cuts = np.zeros(len(steps), np.bool_)
         cuts[lasts] = True
         tails = replace(part(block, steps), cuts=cuts)
-        settled = advantages.copy()
-        settled[steps] = self._settle_all(tails, advantages[steps], lasts, inflow[entered], threads)
+        settled = advantages if in_place else advantages.copy()
+        settled[steps] = self._settle_all(tails, advantages[steps], lasts, inflow[entered])
         return settled
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
@@ -124,10 +124,10 @@ class Gae:
         )
 
     def _settle_all(
-        self, block: Block, advantages: FloatArray, last: IndexArray, inflow: FloatArray, threads: int
+        self, block: Block, advantages: FloatArray, last: IndexArray, inflow: FloatArray
     ) -> FloatArray:
         """Of all steps; `inflow` enters at the steps `last`."""
-        return self._scan(block, block.piece_ends(), threads, last, inflow)
+        return self._scan(block, block.piece_ends(), 1, last, inflow)
 
 
 def _at(decay: float | FloatArray, steps: IndexArray | slice) -> float | FloatArray:

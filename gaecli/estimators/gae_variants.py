@@ -114,7 +114,7 @@ class WholeTrajectoryGae(GatedGae):
         return replace(self, settings=with_one_lam(self.settings, 1.0))
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
         """Nothing comes after whole trajectories; their ends were filled before the scan."""
         return advantages

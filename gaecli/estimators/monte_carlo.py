@@ -48,9 +48,9 @@ class MonteCarlo(GatedGae):
         return replace(found, last_values=block.values[last].astype(np.float64), end_values=next_values)
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
-        return super().settle(_without_values(block), advantages, inflow, threads)
+        return super().settle(_without_values(block), advantages, inflow, in_place=in_place)
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         return FinalEstimates(advantages, advantages)

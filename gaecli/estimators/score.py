@@ -44,7 +44,7 @@ class Score(Gae):
         return nothing_beyond(super().borders(block, advantages))
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
         return advantages
 

@@ -55,11 +55,11 @@ class TdLambda(GatedGae):
         return replace(found, end_values=given, own_shares=1.0 - lam[last])
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
         if not inflow.any():
             return advantages
-        return super().settle(self._mixed(block), advantages, inflow, threads)
+        return super().settle(self._mixed(block), advantages, inflow, in_place=in_place)
 
     def _mixed(self, block: Block) -> Block:
         return with_mixed_values(block, lams(block, self.settings))

@@ -42,9 +42,9 @@ class ToGo(MonteCarlo):
         return nothing_beyond(super().borders(block, advantages))
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
-        settled = super().settle(block, advantages, inflow, threads)
+        settled = super().settle(block, advantages, inflow, in_place=in_place)
         name = self.settings.baseline_column
         return (
             settled

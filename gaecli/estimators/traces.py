@@ -92,13 +92,13 @@ class TraceEstimator(GatedGae):
         )
 
     def _settle_all(
-        self, block: Block, advantages: FloatArray, last: IndexArray, inflow: FloatArray, threads: int
+        self, block: Block, advantages: FloatArray, last: IndexArray, inflow: FloatArray
     ) -> FloatArray:
         """yₜ + z Π γ k over the steps from t to the end of the lane."""
         block = replace(block, cuts=block.piece_ends())
         x = np.zeros(block.num_steps)
         x[last] = inflow
-        return advantages + self._affine(block, x, self._decays_of(block), threads)
+        return advantages + self._affine(block, x, self._decays_of(block), 1)
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         last = block.lanes.stops - 1
@@ -179,7 +179,7 @@ class WholeTrajectoryTraces(TraceEstimator, WholeTrajectoryGae):
         return TraceEstimator.borders(self.of_one_lam(), block, advantages)
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
         return advantages
 

@@ -107,7 +107,7 @@ class UnitEstimator:
         return Gae(with_one_lam(self.settings, 1.0), self.device).borders(block, advantages)
 
     def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
     ) -> FloatArray:
         return advantages
 

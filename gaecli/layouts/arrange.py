@@ -66,9 +66,7 @@ class Arrangement:
 
     def same_trajectory(self, num_steps: int) -> BoolArray:
         """[n - 1] by lanes and ids alone, not by flags."""
-        same = np.ones(max(num_steps - 1, 0), np.bool_)
-        if self.adjacent is not None:
-            same &= self.adjacent
+        same = np.ones(max(num_steps - 1, 0), np.bool_) if self.adjacent is None else self.adjacent.copy()
         if self.id_changes is not None:
             same &= ~self.id_changes
         return same
@@ -123,12 +121,12 @@ def arrange_lanes(
 
 
 def _by_env(env: Column, ids: Sequence[Column], num_rows: int) -> Arrangement:
-    env_runs = None if come_back_soon(env) else runs([env], num_rows)
-    if env_runs is not None and not env_runs.reappears:
-        keys = names_at([env], env_runs.starts[:-1])
-        return _whole_lanes(Placement(num_rows), env_runs.starts, keys, ids)
     period, cells = regular_period(env), None
     if period is None:
+        env_runs = None if come_back_soon(env) else runs([env], num_rows)
+        if env_runs is not None and not env_runs.reappears:
+            keys = names_at([env], env_runs.starts[:-1])
+            return _whole_lanes(Placement(num_rows), env_runs.starts, keys, ids)
         lane = codes([env], num_rows)
         cells = cells_of_times(lane)
         if cells is None:

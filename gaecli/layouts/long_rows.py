@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
@@ -56,11 +57,11 @@ class LongTrajectories:
     last: IndexArray
     is_other: BoolArray
 
-    @property
+    @cached_property
     def ended(self) -> BoolArray:
         return self.terminated | self.truncated
 
-    @property
+    @cached_property
     def inside(self) -> BoolArray:
         """[N - 1] the next step is of the same trajectory, by flags as well."""
         return self.same & ~self.ended[:-1]

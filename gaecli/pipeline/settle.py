@@ -92,15 +92,16 @@ def read_on(scanned: Scanned, carry: Carry, estimator: Estimator) -> Scanned:
     )
 
 
-def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
-    first = _settled(scanned, carry, estimator)
+def settle(scanned: Scanned, carry: Carry, estimator: Estimator, *, is_last: bool = False) -> Settled:
+    """`is_last`: nobody reads the block again, so that its estimates may be written to."""
+    first = _settled(scanned, carry, estimator, is_last)
     if not estimator.settings.stream:
         return first
     from gaecli.estimators.streams import others_of
 
     found = [first]
     for other, its_carry, one in zip(scanned.others, carry.others, others_of(estimator), strict=True):
-        found.append(_settled(other, its_carry, one))
+        found.append(_settled(other, its_carry, one, is_last))
     return _added_up(found, estimator.settings.stream)
 
 
@@ -132,13 +133,13 @@ def _without(settled: Settled, dropped: BoolArray) -> Settled:
     )
 
 
-def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
+def _settled(scanned: Scanned, carry: Carry, estimator: Estimator, is_last: bool) -> Settled:
     scanned = read_on(scanned, carry, estimator)
     block = _with_ends(scanned.block, carry)
     prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry.as_read)
     if estimator.settings.open_ends == "terminal":
         prepared = ends_as_terminal(prepared)  # those at its borders are known only now
-    advantages, returns = _estimates(scanned, prepared, carry, estimator)
+    advantages, returns = _estimates(scanned, prepared, carry, estimator, is_last)
     has_own_returns = returns is not None or "advantage" not in estimator.settings.kind.outputs
     if returns is None:
         values = scanned.prepared.values
@@ -194,11 +195,13 @@ def _measured(
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the numbers that are written tell of it
-def _estimates(scanned: Scanned, prepared: Block, carry: Carry, estimator: Estimator) -> FinalEstimates:
+def _estimates(
+    scanned: Scanned, prepared: Block, carry: Carry, estimator: Estimator, is_last: bool
+) -> FinalEstimates:
     """Of all steps, with what enters the block. `prepared`: with its final ends."""
     if not estimator.needs_trajectories:
         inflow, beyond = carry.as_read.inflow, Beyond(carry.as_read.values, carry.as_read.estimates)
-        advantages = estimator.settle(scanned.prepared, scanned.advantages, inflow)
+        advantages = estimator.settle(scanned.prepared, scanned.advantages, inflow, in_place=is_last)
         if scanned.returns is not None:
             return FinalEstimates(advantages, scanned.returns)
         return estimator.outputs(scanned.prepared, advantages, beyond)

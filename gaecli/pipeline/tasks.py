@@ -180,13 +180,18 @@ class CarriedUnit(UnitTask[R]):
 class _SettledUnit(CarriedUnit[R]):
     """The same, once it is exact."""
 
+    @property
+    def is_last(self) -> bool:
+        """Nobody reads the blocks again."""
+        return False
+
     @abstractmethod
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> R: ...
 
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> R:
         carry = self.carries[address]
         with worker.clock("kernel"):
-            settled = settle(scanned, carry, worker.estimator)
+            settled = settle(scanned, carry, worker.estimator, is_last=self.is_last)
             return self.of_settled(worker, scanned.start, settled, carry)
 
 
@@ -252,6 +257,10 @@ class FinishUnit(_LastLook[FinishedBlock]):
     constants: Constants
     labels: LabelConstants | None
     has_sketches: bool
+
+    @property
+    def is_last(self) -> bool:
+        return True
 
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> FinishedBlock:
         columns, totals = self._finished(settled, carry)

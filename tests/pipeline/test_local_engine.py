@@ -160,10 +160,10 @@ def test_all_threads_work_on_the_blocks_of_one_file(
     def met(name: str) -> Callable[..., Any]:
         original = getattr(tasks, name)
 
-        def work(*arguments: Any) -> Any:
+        def work(*arguments: Any, **settings: Any) -> Any:
             meeting.wait()
             places[name] += 1
-            return original(*arguments)
+            return original(*arguments, **settings)
 
         return work
 
