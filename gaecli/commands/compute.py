@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -84,7 +84,7 @@ _MANY_STEPS = BREAK_EVEN_STEPS * 4
 _LEAST_FORKED = 100
 _SMALL_BYTES = 256 << 10
 #: While one of them waits for the disk, the other one works.
-_THREADS_OF_FORK = 2
+_THREADS_OF_PROCESS = 2
 
 _Group = Sequence[Job]
 
@@ -178,21 +178,26 @@ class _Run:
 
         count = min(self.jobs, -(-len(plans) // BATCH))  # for more of them there is nothing to do
         with contextlib.suppress(OSError):  # where there can be no more processes, threads do it
-            return Forks(count, partial(self._as_fork, plans), self._take_report)
+            forks = Forks(count - 1, partial(self._as_fork, plans, count), self, self._take_report)
+            self._share(count)
+            return forks
         return None
 
-    def _as_fork(self, plans: Sequence[StreamPlan], num_forks: int) -> _Run:
-        """In a process that is a fork of this one, and has its part of what this one may take."""
+    def _as_fork(self, plans: Sequence[StreamPlan], num_processes: int) -> _Run:
         self.progress = None if self.progress is None else ToldProgress()
-        self._store_bytes //= num_forks
-        self._threads = self._side_by_side = Threads(_THREADS_OF_FORK, self.places.interrupt)
-        self.outputs.check_stop = self._threads.check_stop
+        self._share(num_processes)
         self._begin(plans)
         return self
 
-    def carry_out(self, step: Callable[[_Run, _Group], T], numbers: Sequence[int]) -> Iterator[T]:
-        """As a fork."""
-        return self._spread(step, [[self._jobs[number]] for number in numbers])
+    def _share(self, num_processes: int) -> None:
+        """This process is one of several, and has its part of what they may take."""
+        self._store_bytes //= num_processes
+        self._threads = self._side_by_side = Threads(_THREADS_OF_PROCESS, self.places.interrupt)
+        self.outputs.check_stop = self._threads.check_stop
+
+    def carry_out(self, step: Callable[[_Run, _Group], T], numbers: Iterable[int]) -> Iterator[T]:
+        """As one of several processes."""
+        return self._side_by_side.run(partial(step, self), ([self._jobs[number]] for number in numbers))
 
     def report(self, *, is_last: bool) -> _ForkReport:
         told = self.progress.taken() if isinstance(self.progress, ToldProgress) else []
@@ -301,8 +306,7 @@ class _Run:
         """
         if self._forks is not None:
             return self._forks.run(step, [group[0].number for group in groups])
-        function = partial(step, self)
-        return self._side_by_side.run(function, groups) if len(groups) > 1 else map(function, groups)
+        return self._side_by_side.run(partial(step, self), groups)
 
     def _last_step(self, group: _Group, step: Callable[[Job], Outcome | ReadyStream]) -> list[Outcome]:
         """Streams that are written together: after it they are over, be they done or failed."""

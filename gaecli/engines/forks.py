@@ -1,8 +1,9 @@
-"""Forks of this process, for thousands of things that each take a few milliseconds, nearly all of it in Python.
+"""This process and forks of it, for thousands of things that take a few milliseconds each, nearly all in Python.
 
 Threads of one process take turns at Python. A fork has all that this process had found out when it was made, and is
 told what to do by number: steps go there as plain values, and their results come back. What a step leaves behind in
-its fork is there for the next step with the same number.
+its process is there for the next step with the same number. This process works as they do, one thing at a time, and
+sees to the forks in between: one that only waited for them would take the memory of a process, and do nothing.
 
 A process with one thread can be forked safely, and no other can. A fork that is lost ends the run with an error, as
 nobody knows how far it was with what it had in hand. One whose parent is lost ends by itself, with what it has in
@@ -18,13 +19,14 @@ import signal
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
+from gaecli.engines.shares import Shares
 from gaecli.errors import EngineError
 from gaecli.storage.signals import held_back
 from gaecli.unfinished import forget_all, put_away_what_is_left
@@ -34,13 +36,14 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-#: Numbers that a fork is told at a time, and how often before it has answered: it does not wait for this process.
+#: Numbers that a fork is told at a time, fewer at the end, and how often before it has answered: it does not wait for
+#: this process.
 BATCH = 16
 _MOST_TOLD = 2
 #: New containers after which Python looks for garbage, here and in the forks: what the start has made is frozen, so
 #: that there is little to look through, and what thousands of files leave is not kept three times.
 _CONTAINERS = 20_000
-#: Batches of each fork that are ahead of the one that is waited for.
+#: Batches for each process that may be ahead of what is waited for.
 _MOST_AHEAD = 4
 _THREADS_OF_ALL = Path("/proc/self/task")
 #: Of a terminal, to all its processes: the one that forked ends the others.
@@ -52,16 +55,20 @@ _INTERRUPTED = 130
 _END = b""
 
 
-class ForkedRun(Protocol):
-    """What a fork does."""
+class RunHere(Protocol):
+    """What works in this process."""
 
-    def carry_out(self, step: Any, numbers: Sequence[int]) -> Iterator[Any]:
-        """What the step gives for each of the numbers, in their order."""
+    def carry_out(self, step: Any, numbers: Iterable[int]) -> Iterator[Any]:
+        """What the step gives for each of the numbers, in their order. They are drawn from as results are."""
+
+    def interrupt(self) -> None: ...
+
+
+class ForkedRun(RunHere, Protocol):
+    """What a fork does."""
 
     def report(self, *, is_last: bool) -> Any:
         """What has happened since the report before beside that. Of an interrupted run only the last one is sure."""
-
-    def interrupt(self) -> None: ...
 
     def close(self) -> None:
         """What was begun and is not over is put away."""
@@ -83,23 +90,21 @@ class _Fork:
         self.connection = connection
         #: What it was told and has not answered.
         self.told: deque[Sequence[int]] = deque()
-        #: What no other fork can do, with the place of the first number among all of the step.
-        self.own: deque[tuple[int, Sequence[int]]] = deque()
 
 
 class Forks:
-    """`count` forks of this process, in each of which `make(count)` is at work."""
+    """`count` forks of this process, in each of which `make()` is at work, and what is at work here."""
 
     def __init__(
-        self, count: int, make: Callable[[int], ForkedRun], take_report: Callable[[Any], None]
+        self, count: int, make: Callable[[], ForkedRun], run: RunHere, take_report: Callable[[Any], None]
     ) -> None:
-        """Raises OSError where there can be no more processes."""
+        """Raises OSError where there can be no more processes. `run` is not asked before."""
         from multiprocessing.connection import Pipe
 
         self._take_report = take_report
         self._forks: list[_Fork] = []
-        #: Number -> the fork that knows something of it.
-        self._owners: dict[int, _Fork] = {}
+        self._here = _Here(run)
+        self._shares = Shares(1 + count)
         self._is_interrupted = False
         #: What a fork had begun lies where it was.
         self.is_one_lost = False
@@ -115,7 +120,7 @@ class Forks:
                     pid = os.fork()
                     if not pid:
                         others = [here, *(fork.connection for fork in self._forks)]
-                        _live(there, others, partial(make, count), parent, held)
+                        _live(there, others, make, parent, held)
                     self._forks.append(_Fork(pid, here))
                 finally:
                     signal.pthread_sigmask(signal.SIG_SETMASK, held)
@@ -127,7 +132,7 @@ class Forks:
     def run(self, step: Callable[..., R], numbers: Sequence[int]) -> Iterator[R]:
         """What the step gives for each of the numbers, in their order.
 
-        It is carried out in several forks at a time, for each number in the one that had it before.
+        It is carried out in several processes at a time, for each number in the one that had it before.
 
         Raises:
             EngineError: a fork is lost.
@@ -135,28 +140,34 @@ class Forks:
         sent = pickle.dumps(step)
         for fork in self._forks:
             self._send(fork, sent)
-        free = self._shared_out(numbers)
+        self._shares.begin(numbers)
         found: dict[int, R] = {}
         failed: dict[int, BaseException] = {}
-        most_ahead = BATCH * _MOST_AHEAD * len(self._forks)
+        most_ahead = BATCH * _MOST_AHEAD * (1 + len(self._forks))
         try:
             for place, number in enumerate(numbers):
                 while number not in found:
                     if number in failed:
                         raise failed[number]
-                    self._tell(free, place + most_ahead)
-                    self._take(found, failed)
+                    self._tell(place + most_ahead)
+                    draw = partial(self._shares.draw, self._here, 1, place + most_ahead)
+                    is_busy = self._here.go_on(step, draw, found, failed)
+                    self._take(found, failed, waits=not is_busy)
                 yield found.pop(number)
         except KeyboardInterrupt:
             self.interrupt()
+            self._here.interrupt()
             raise
         finally:
-            failed = {}  # or this frame would hold the error, and the error this frame
+            failed.clear()  # or frames would hold the error, and the error these frames
+            self._here.stop()
             while not (self._is_interrupted or self.is_one_lost) and any(fork.told for fork in self._forks):
                 self._take({}, {})
 
     def interrupt(self) -> None:
         """What is under way ends soon."""
+        if self._is_interrupted:
+            return  # they are at the end already
         self._is_interrupted = True
         for fork in self._forks:
             os.kill(fork.pid, signal.SIGTERM)  # nobody has waited for it: the number is no other's
@@ -173,41 +184,19 @@ class Forks:
                     self._take_report(pickle.loads(fork.connection.recv_bytes())[-1])
             self._end(fork)
 
-    def _shared_out(self, numbers: Sequence[int]) -> deque[tuple[int, Sequence[int]]]:
-        """Batches for the fork that has them, and those that are for anyone."""
-        free: deque[tuple[int, Sequence[int]]] = deque()
-        begun: dict[int, list[int]] = {}
-        for fork in self._forks:
-            fork.own.clear()
-        for place, number in enumerate(numbers):
-            fork_of = self._owners.get(number)
-            key = 0 if fork_of is None else fork_of.pid
-            batch = begun.get(key)
-            if batch is None or len(batch) == BATCH:
-                batch = begun[key] = []
-                (free if fork_of is None else fork_of.own).append((place, batch))
-            batch.append(number)
-        return free
-
-    def _tell(self, free: deque[tuple[int, Sequence[int]]], end: int) -> None:
+    def _tell(self, end: int) -> None:
         """Every fork has something to do, if there is anything whose place is before `end`."""
         for fork in self._forks:
-            while len(fork.told) < _MOST_TOLD:
-                queue = fork.own or free
-                if not queue or queue[0][0] >= end:
-                    break
-                _, batch = queue.popleft()
-                for number in batch:
-                    self._owners[number] = fork
+            while len(fork.told) < _MOST_TOLD and (batch := self._shares.draw(fork, BATCH, end)):
                 self._send(fork, pickle.dumps(batch))
                 fork.told.append(batch)
 
-    def _take(self, found: dict[int, Any], failed: dict[int, BaseException]) -> None:
-        """What the next forks have to say."""
+    def _take(self, found: dict[int, Any], failed: dict[int, BaseException], *, waits: bool = True) -> None:
+        """What the next forks have to say, or those that have said something already."""
         from multiprocessing.connection import wait
 
         asked = {fork.connection: fork for fork in self._forks if fork.told}
-        for connection in wait(list(asked)):
+        for connection in wait(list(asked), None if waits else 0):
             fork = asked[connection]  # type: ignore[index]
             with held_back():  # what comes after half of an answer could not be read
                 try:
@@ -242,6 +231,57 @@ class Forks:
         self._forks.remove(fork)
         fork.connection.close()
         return os.waitstatus_to_exitcode(os.waitpid(fork.pid, 0)[1])
+
+
+class _Here:
+    """This process, as one of those that work."""
+
+    def __init__(self, run: RunHere) -> None:
+        self._run = run
+        self._results: Generator[Any, None, None] | None = None
+        self._draw: Callable[[], Sequence[int]] = tuple
+        #: What is under way.
+        self._begun: deque[int] = deque()
+
+    def go_on(
+        self,
+        step: Any,
+        draw: Callable[[], Sequence[int]],
+        found: dict[int, Any],
+        failed: dict[int, BaseException],
+    ) -> bool:
+        """Up to its next result. False where there is nothing to draw: `draw` gives a number, or none."""
+        self._draw = draw
+        is_new = self._results is None
+        if self._results is None:
+            self._results = self._worked_on(step)
+        try:
+            for result in self._results:
+                found[self._begun.popleft()] = result
+                return True
+        except Exception as error:  # raised in its place: what was drawn behind it is not done any more
+            failed[self._begun[0]] = error
+            is_new = False
+        self.stop()
+        return not is_new  # there may be something to draw by now
+
+    def _worked_on(self, step: Any) -> Generator[Any, None, None]:
+        yield from self._run.carry_out(step, self._drawn())
+
+    def _drawn(self) -> Iterator[int]:
+        while drawn := self._draw():
+            self._begun += drawn
+            yield from drawn
+
+    def interrupt(self) -> None:
+        self._run.interrupt()
+
+    def stop(self) -> None:
+        """Nothing is under way any more."""
+        if self._results is not None:
+            self._results.close()
+        self._results = None
+        self._begun.clear()
 
 
 def _live(

@@ -6,6 +6,7 @@ Each test runs in a fork of its own, which has one thread whatever threads this 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -13,7 +14,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -57,11 +59,12 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 class Counting:
     """A run that remembers what it was asked."""
 
-    def __init__(self, left: Path | None = None) -> None:
+    def __init__(self, left: Path | None = None, *, is_fork: bool = True) -> None:
         self.seen: list[int] = []
         self.left = left
+        self.is_fork = is_fork
 
-    def carry_out(self, step: Callable[[Counting, int], Any], numbers: Sequence[int]) -> Iterator[Any]:
+    def carry_out(self, step: Callable[[Counting, int], Any], numbers: Iterable[int]) -> Iterator[Any]:
         for number in numbers:
             yield step(self, number)
 
@@ -74,6 +77,13 @@ class Counting:
     def close(self) -> None:
         if self.left is not None:
             (self.left / f"{os.getpid()}").write_text("interrupted" if self.seen[-1:] == [-1] else "over")
+
+
+class Hasty(Counting):
+    """Has in hand whatever it may have."""
+
+    def carry_out(self, step: Callable[[Counting, int], Any], numbers: Iterable[int]) -> Iterator[Any]:
+        return super().carry_out(step, list(numbers))
 
 
 def square(run: Counting, number: int) -> int:
@@ -92,13 +102,13 @@ def seen_before(run: Counting, number: int) -> bool:
 
 
 def killed(run: Counting, number: int) -> int:
-    if number == 40:
+    if number == 8:  # of the first batch, which a fork has
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
 def told_to_end(run: Counting, number: int) -> int:
-    if number == 40:
+    if number == 8:  # of the first batch, which a fork has
         os.kill(os.getpid(), signal.SIGTERM)
     return number
 
@@ -109,18 +119,40 @@ def wrong(run: Counting, number: int) -> int:
     return number
 
 
+class WrongHere(Exception):
+    pass
+
+
+def wrong_here(run: Counting, number: int) -> bool:
+    if not run.is_fork:
+        raise WrongHere(number)
+    return run.is_fork
+
+
+def interrupted_here(run: Counting, number: int) -> None:
+    if not run.is_fork:
+        raise KeyboardInterrupt
+
+
+def slow_at_first(run: Counting, number: int) -> tuple[int, bool]:
+    if number == 0:
+        time.sleep(0.2)
+    return number, run.is_fork
+
+
 def without_parent_from_3_on(run: Counting, number: int) -> None:
     assert run.left is not None
     (run.left / f"did-{number}").touch()
-    if number == 3:
+    if run.is_fork and number == 3:
         parent = os.getppid()
         os.kill(parent, signal.SIGKILL)
         while os.getppid() == parent:
             time.sleep(0.001)
 
 
-def made(count: int, **options: Any) -> Forks:
-    return Forks(count, lambda num_forks: Counting(**options), lambda report: None)
+def made(count: int, here: Counting | None = None, **options: Any) -> Forks:
+    here = here or Counting(**options, is_fork=False)
+    return Forks(count, lambda: Counting(**options), here, lambda report: None)
 
 
 def test_results_come_in_the_order_of_the_numbers() -> None:
@@ -135,16 +167,17 @@ def test_results_come_in_the_order_of_the_numbers() -> None:
     assert alone(run) == ([number**2 for number in range(500, 0, -1)], [49])
 
 
-def test_a_number_stays_with_the_fork_that_had_it_and_all_forks_have_some() -> None:
+def test_a_number_stays_with_the_process_that_had_it_and_all_processes_have_some() -> None:
     def run() -> Any:
         work = made(2)
         try:
             pids = list(work.run(pid_of, range(400)))
-            return len(set(pids)), all(work.run(seen_before, range(0, 400, 3)))
+            is_here = os.getpid() in pids
+            return len(set(pids)), is_here, all(work.run(seen_before, range(0, 400, 3)))
         finally:
             work.close()
 
-    assert alone(run) == (2, True)
+    assert alone(run) == (3, True, True)
 
 
 def test_an_error_is_raised_in_the_place_of_its_result_and_the_next_step_goes_on() -> None:
@@ -154,12 +187,63 @@ def test_an_error_is_raised_in_the_place_of_its_result_and_the_next_step_goes_on
         try:
             got.extend(work.run(wrong, range(100)))
         except ValueError as error:
-            return got, str(error), "in wrong" in "".join(error.__notes__), list(work.run(square, range(3)))
+            told = "".join(traceback.format_exception(error))
+            return got, str(error), "in wrong" in told, list(work.run(square, range(3)))
         finally:
             work.close()
 
     # `list.extend` keeps what came before the error.
     assert alone(run) == (list(range(41)), "not 41", True, [0, 1, 4])
+
+
+def test_an_error_in_this_process_is_raised_after_the_results_before_it_and_holds_nothing() -> None:
+    def run() -> Any:
+        work = made(2)
+        got: list[bool] = []
+        gc.disable()
+        try:
+            got.extend(work.run(wrong_here, range(1000)))
+        except WrongHere as error:
+            number = error.args[0]
+            kept = weakref.ref(error)
+        finally:
+            work.close()
+        return got == [True] * number, number, kept() is None
+
+    # Each fork is told two batches first.
+    assert alone(run) == (True, 2 * 2 * forks.BATCH, True)
+
+
+def test_results_wait_for_one_that_takes_long_and_all_go_on_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "BATCH", 2)
+
+    def run() -> Any:
+        work = made(2)
+        try:
+            return list(work.run(slow_at_first, range(600)))
+        finally:
+            work.close()
+
+    numbers, are_forks = zip(*alone(run), strict=True)
+    assert list(numbers) == list(range(600))
+    assert not all(are_forks[300:])  # this process had come as far as it may, and went on
+
+
+def test_this_process_goes_on_with_what_is_its_own_when_the_forks_have_nothing_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forks, "BATCH", 2)
+
+    def run() -> Any:
+        work = made(1, Hasty(is_fork=False))
+        signal.alarm(20)
+        try:
+            own = [number for number, is_fork in work.run(slow_at_first, range(600)) if not is_fork]
+            return len(own) > 100, list(work.run(square, own)) == [number**2 for number in own]
+        finally:
+            work.close()
+
+    assert alone(run) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +272,7 @@ def test_a_fork_that_is_lost_is_an_error_and_the_others_end(
 def test_forks_are_interrupted_and_waited_for(tmp_path: Path) -> None:
     def run() -> Any:
         work = made(2, left=tmp_path)
+        list(work.run(square, range(200)))  # both forks are there
         with contextlib.suppress(KeyboardInterrupt):
             for number in work.run(pid_of, range(10_000)):
                 if number:
@@ -199,6 +284,21 @@ def test_forks_are_interrupted_and_waited_for(tmp_path: Path) -> None:
         return len(list(tmp_path.iterdir()))
 
     assert alone(run) == 2
+
+
+def test_an_interrupt_of_this_process_at_work_ends_the_forks(tmp_path: Path) -> None:
+    def run() -> Any:
+        here = Counting(is_fork=False)
+        work = made(2, here, left=tmp_path)
+        list(work.run(square, range(200)))  # both forks are there
+        with pytest.raises(KeyboardInterrupt):
+            list(work.run(interrupted_here, range(10_000)))
+        work.close()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        return [path.read_text() for path in tmp_path.iterdir()], here.seen[-1]
+
+    assert alone(run) == (["interrupted"] * 2, -1)  # the threads of this process are told, too
 
 
 def test_forks_whose_parent_is_gone_begin_nothing_more_and_put_away_what_they_had_begun(

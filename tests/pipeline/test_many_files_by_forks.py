@@ -142,14 +142,15 @@ def test_progress_comes_to_the_same(inputs: Path, tmp_path: Path, settings: dict
     assert two.files_done == COUNT
 
 
-def test_small_files_have_a_fork_for_each_job_as_long_as_there_is_something_to_do(inputs: Path) -> None:
+def test_small_files_have_a_process_for_each_job_as_long_as_there_is_something_to_do(inputs: Path) -> None:
     def runs() -> Any:
         begun = count_forks()
         for jobs in (3, 200):
             run.compute(sorted(inputs.iterdir()), options=RunOptions(jobs=jobs, dry_run=True), may_fork=True)
         return begun
 
-    assert alone(runs) == [3, (COUNT + 1) // 2]  # two files are told at a time
+    # This process is one of them; two files are told at a time.
+    assert alone(runs) == [3 - 1, (COUNT + 1) // 2 - 1]
 
 
 def left_over(folder: Path) -> list[str]:
@@ -166,16 +167,17 @@ def test_a_fork_that_is_killed_ends_the_run_with_an_error_and_the_next_run_does_
     tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = written(tmp_path / "in", COUNT)
-    parent = os.getpid()
     commit = Outputs.commit
+    parent = 0
 
     def killing(self: Outputs, streams: Any) -> None:
-        if streams[0].number == 6:
-            assert os.getpid() != parent
+        if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
         commit(self, streams)
 
     def killed() -> Any:
+        nonlocal parent
+        parent = os.getpid()
         with monkeypatch.context() as patch:
             patch.setattr(Outputs, "commit", killing)
             try:
@@ -188,7 +190,7 @@ def test_a_fork_that_is_killed_ends_the_run_with_an_error_and_the_next_run_does_
     assert "run the same command again" in hint
     assert left_over(tmp_path) == []
     there = whole(tmp_path / "in")
-    assert not there[6]
+    assert not there[0]  # what a fork is told first
     summary = run.compute(paths, Settings(**settings), RunOptions(jobs=1))
     assert {file.status for file in summary.files} <= {"written", "up to date"}
     assert whole(tmp_path / "in") == [True] * COUNT
@@ -196,26 +198,33 @@ def test_a_fork_that_is_killed_ends_the_run_with_an_error_and_the_next_run_does_
 
 @pytest.mark.parametrize("settings", [{}, {"normalize": "all"}], ids=["none", "all"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("by_fork", [True, False], ids=["a fork is at it", "this process is at it"])
 def test_an_interrupt_leaves_whole_files_and_no_process(
-    tmp_path: Path, settings: dict[str, Any], number: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: dict[str, Any], number: int, by_fork: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Ctrl-C comes: to all processes of the terminal, as the fourth file is about to be put into its place."""
+    """As Ctrl-C comes: to all processes of the terminal, as a file is about to be put into its place."""
     paths = written(tmp_path / "in", COUNT)
     commit = Outputs.commit
+    parent, begun = 0, 0
 
     def interrupting(self: Outputs, streams: Any) -> None:
-        if streams[0].number == 4:
-            os.killpg(0, number) if number == signal.SIGINT else os.kill(os.getppid(), number)
+        nonlocal begun
+        begun += (os.getpid() != parent) == by_fork
+        if begun == 2:
+            (tmp_path / "number").write_text(f"{streams[0].number}")
+            os.killpg(0, number) if number == signal.SIGINT else os.kill(parent, number)
             signal.pause()
         commit(self, streams)
 
     def interrupted() -> Any:
         from gaecli.unfinished import last_word
 
+        nonlocal parent
+        parent = os.getpid()
         os.setpgid(0, 0)
         with monkeypatch.context() as patch:
             patch.setattr(Outputs, "commit", interrupting)
-            patch.setattr(run, "_THREADS_OF_FORK", 1)  # a signal interrupts what waits in the main thread
+            patch.setattr(run, "_THREADS_OF_PROCESS", 1)  # a signal interrupts what waits in the main thread
             try:
                 run.compute(paths, Settings(**settings), RunOptions(jobs=2), may_fork=True)
             except KeyboardInterrupt:
@@ -226,7 +235,7 @@ def test_an_interrupt_leaves_whole_files_and_no_process(
     word = alone(interrupted)
     assert left_over(tmp_path) == []
     there = whole(tmp_path / "in")
-    assert not there[4]
+    assert not there[int((tmp_path / "number").read_text())]
     done = f"; {sum(there)} of {COUNT} files are done: run the same command again for the others"
     assert word == f"nothing was left half-written{done if any(there) else ''}"
 
