@@ -10,7 +10,7 @@ block can know it alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -358,6 +358,16 @@ class Block:
     @property
     def num_steps(self) -> int:
         return len(self.rewards)
+
+    def with_next_values_beside(self, waits: BoolArray) -> Block:
+        """Those of the last steps of these lanes beside the lanes: what follows decides whether they count."""
+        if self.next_values is None or self.lanes.last_next_values is not None or not waits.any():
+            return self
+        last = self.lanes.stops[waits] - 1
+        next_values = self.next_values.astype(np.float64)
+        beside = np.full(self.lanes.count, np.nan)
+        beside[waits], next_values[last] = next_values[last], np.nan
+        return replace(self, next_values=next_values, lanes=replace(self.lanes, last_next_values=beside))
 
     def file_rows(self, steps: IndexArray) -> IndexArray:
         """The rows of the file, from the start of the block, in which these steps stand."""

@@ -229,14 +229,9 @@ def _left_out(block: Block, mask: BoolArray) -> Block:
     lanes = block.lanes
     before_gap = np.append(mask[:-1] & ~mask[1:], False)[: len(mask)] & ~block.cuts
     before_gap[lanes.stops - 1] = False  # what is behind them is in other blocks
-    next_values, beyond = block.next_values, lanes.last_next_values
-    if next_values is not None and beyond is None and lanes.count:
-        # The next block may begin with a gap, which makes nothing of what stands here.
-        last = (lanes.stops - 1)[lanes.open_ends & ~block.cuts[lanes.stops - 1] & mask[lanes.stops - 1]]
-        next_values = next_values.astype(np.float64)
-        values = np.full(len(next_values), np.nan)
-        values[last], next_values[last] = next_values[last], np.nan
-        beyond = values[lanes.stops - 1]
+    # The next block may begin with a gap, which makes nothing of what stands here.
+    last = lanes.stops - 1
+    block = block.with_next_values_beside(lanes.open_ends & ~block.cuts[last] & mask[last])
     return replace(
         block,
         rewards=_zeroed_where_not(mask, block.rewards),
@@ -244,12 +239,10 @@ def _left_out(block: Block, mask: BoolArray) -> Block:
         cuts=block.cuts | before_gap | ~mask,
         terminated=block.terminated | before_gap | ~mask,
         truncated=block.truncated & ~before_gap & mask,
-        next_values=next_values,
         is_step=mask if block.is_step is None else block.is_step & mask,
         lanes=replace(
-            lanes,
+            block.lanes,
             first_padding=np.where(mask[lanes.starts], lanes.first_padding, 2).astype(np.int8),
-            last_next_values=beyond,
             last_left_out=~mask[lanes.stops - 1],
         ),
     )

@@ -41,6 +41,9 @@ class RewardReader:
         if block.lanes.count and crosses_trajectories(self.estimator.settings):
             return Scanned(start, block, block, ends, np.zeros(0), waits=True)
         with clock("read"):
+            if self.estimator.settings.open_ends == "terminal":
+                last = block.lanes.stops - 1
+                block = block.with_next_values_beside(block.lanes.open_ends & ~block.cuts[last])
             prepared = self.estimator.prepare(block)
             if self.bootstrap == "error":
                 check_bootstrap(start, prepared, self.path)
