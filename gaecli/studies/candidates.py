@@ -65,9 +65,9 @@ def candidates(
             try:
                 made = _settings(name, settings, **{**tested, **flags})
             except UsageError:
-                if only is not None or not tested:
+                if only is not None or not (tested or settings.reward_at == "arrival"):
                     raise
-                continue  # it has rules that these settings say nothing to
+                continue  # it has rules that do not go with these settings
             key = (*_convention(preset, made, holds), *_columns(file, made))
             groups.setdefault(key, []).append(name)
             first.setdefault(key, (made, flags))
@@ -79,9 +79,16 @@ def candidates(
         yield Candidate(tuple(names), made, flags)
     if only is None and settings.success_column is None and not settings.is_over_units:
         for truncation in _TRUNCATIONS:
-            if ("exact", truncation) not in seen:
-                flags = {"truncation": truncation}
-                yield Candidate(("exact",), _settings("exact", settings, **{**tested, **flags}), flags)
+            if ("exact", truncation) in seen:
+                continue
+            flags = {"truncation": truncation}
+            try:
+                made = _settings("exact", settings, **{**tested, **flags})
+            except UsageError:
+                if settings.reward_at != "arrival":
+                    raise
+                continue
+            yield Candidate(("exact",), made, flags)
 
 
 def _finds_units(file: RolloutFile, name: str, settings: Settings) -> bool:

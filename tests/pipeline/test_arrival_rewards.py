@@ -316,6 +316,8 @@ def test_a_column_that_was_made_so_is_verified_so(tmp_path: Path, run_gae) -> No
     found = run_gae("verify", str(path), "--reward-at", "arrival", "--preset", "exact", "--json")
     assert found.returncode == 0, found.stdout + found.stderr
     assert run_gae("verify", str(path), "--preset", "exact").returncode == 3
+    of_all_presets = run_gae("verify", str(path), "--reward-at", "arrival", "--json")
+    assert of_all_presets.returncode == 0, of_all_presets.stdout + of_all_presets.stderr
 
 
 def test_a_sweep_goes_by_it(tmp_path: Path) -> None:
