@@ -278,7 +278,7 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         next_values = None if block.next_values is None else block.next_values[kept]
     elif block.next_values is not None or rule.shift:
         final = _final_next_value(block, trajectory, rule)[trajectory[kept]]
-        next_values = np.where(last_kept, final, np.nan)
+        next_values = np.where(last_kept, final, _of_neighbours(block, kept, rule))
     rows = block.placement.to_steps(np.arange(block.placement.num_rows, dtype=np.int64))
     return replace(
         block,
@@ -297,6 +297,14 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         stream_ends=_compressed_ends(block, kept),
         placement=Placement(block.placement.num_rows, order=rows[kept]),
     )
+
+
+def _of_neighbours(block: Block, kept: IndexArray, rule: MaskRule) -> FloatArray:
+    """V' of kept steps from their own rows where no step is left out behind them; NaN elsewhere."""
+    if block.next_values is None or rule.shift or not len(kept):
+        return np.full(len(kept), np.nan)
+    is_followed = np.append(np.diff(kept) == 1, False)
+    return np.where(is_followed, block.next_values[kept], np.nan)
 
 
 def _slots(values: Array, kept: IndexArray, trajectory: IndexArray, rows: IndexArray) -> MaskedSlots:

@@ -52,6 +52,7 @@ def candidates(
     groups: dict[tuple[object, ...], list[str]] = {}
     # Settings of the first of each group, and the flags that they have on top.
     first: dict[tuple[object, ...], tuple[Settings, Mapping[str, Any]]] = {}
+    errors: list[UsageError] = []
     for name, preset in PRESETS.items():
         if only is not None and name != only:
             continue
@@ -64,13 +65,16 @@ def candidates(
         for flags in _options(preset, settings):
             try:
                 made = _settings(name, settings, **{**tested, **flags})
-            except UsageError:
-                if only is not None or not (tested or settings.reward_at == "arrival"):
+            except UsageError as error:
+                if only is not None:
                     raise
+                errors.append(error)
                 continue  # it has rules that do not go with these settings
             key = (*_convention(preset, made, holds), *_columns(file, made))
             groups.setdefault(key, []).append(name)
             first.setdefault(key, (made, flags))
+    if errors and not groups and not tested:
+        raise errors[0]
     seen = set()
     # The name alone before one with a flag: where the file has no such end, the flag says nothing.
     for key, names in sorted(groups.items(), key=lambda group: bool(first[group[0]][1])):

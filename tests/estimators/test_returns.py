@@ -215,7 +215,7 @@ def test_each_stream_of_rewards_has_the_next_values_that_it_names(tmp_path: Path
 def test_a_sweep_has_the_returns_of_each_setting(tmp_path: Path, rows: int | None) -> None:
     columns, path, out = with_gaps(12), tmp_path / "r.parquet", tmp_path / "s.parquet"
     pq.write_table(pa.table(columns), path, row_group_size=rows)
-    with small_blocks(rows, dtype=np.float64):
+    with small_blocks(rows):
         gaecli.sweep(path, [GAMMA], [0.0, 0.6, 1.0], output=out, estimator="td-lambda")
     swept = pq.read_table(out)
     names = [name for name in swept.column_names if name not in columns]

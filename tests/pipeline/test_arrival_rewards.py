@@ -324,7 +324,7 @@ def test_a_sweep_goes_by_it(tmp_path: Path) -> None:
     of_env = [episodes(seed, 24) for seed in (16, 17)]
     columns, _ = rows_of(of_env, takes_turns=False)
     path, out = written(tmp_path / "r.parquet", columns, 7), tmp_path / "s.parquet"
-    with small_blocks(7, dtype=np.float64):
+    with small_blocks(7):
         gaecli.sweep(path, [GAMMA], [0.0, LAM], output=out, reward_at="arrival")
     swept = pq.read_table(out)
     names = [name for name in swept.column_names if name not in columns]
