@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaecli.array_types import Array, BoolArray, IndexArray
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.block_facts import MaskFacts
 from gaecli.choices import MaskMode
 from gaecli.columns import Roles
@@ -278,7 +278,8 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         next_values = None if block.next_values is None else block.next_values[kept]
     elif block.next_values is not None or rule.shift:
         final = _final_next_value(block, trajectory, rule)[trajectory[kept]]
-        next_values = np.where(last_kept, final, _of_neighbours(block, kept, rule))
+        own = _own_next_values(block, kept, last_kept, rule)
+        next_values = np.where(last_kept & ~np.isnan(final), final, own)
     rows = block.placement.to_steps(np.arange(block.placement.num_rows, dtype=np.int64))
     return replace(
         block,
@@ -299,12 +300,12 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
     )
 
 
-def _of_neighbours(block: Block, kept: IndexArray, rule: MaskRule) -> FloatArray:
-    """V' of kept steps from their own rows where no step is left out behind them; NaN elsewhere."""
-    if block.next_values is None or rule.shift or not len(kept):
+def _own_next_values(block: Block, kept: IndexArray, last_kept: BoolArray, rule: MaskRule) -> FloatArray:
+    """V' of kept steps from their own rows where the next kept one does not stand behind a gap; NaN elsewhere."""
+    if block.next_values is None or rule.shift:
         return np.full(len(kept), np.nan)
-    is_followed = np.append(np.diff(kept) == 1, False)
-    return np.where(is_followed, block.next_values[kept], np.nan)
+    is_before_gap = np.append(np.diff(kept) > 1, False)[: len(kept)] & ~last_kept
+    return np.where(is_before_gap, np.nan, block.next_values[kept])
 
 
 def _slots(values: Array, kept: IndexArray, trajectory: IndexArray, rows: IndexArray) -> MaskedSlots:
@@ -340,7 +341,7 @@ def _any_per_trajectory(flags: BoolArray, trajectory: Array) -> BoolArray:
 
 
 def _final_next_value(block: Block, trajectory: Array, rule: MaskRule) -> Array:
-    """V beyond the last step of each trajectory, masked out or not.
+    """V beyond the last step of each trajectory, masked out or not: where a flag stands, and else in the last slot.
 
     With a shifted mask the last slot is never a step; where the trajectory was cut by length, its own
     V is what lies beyond the last step.
@@ -352,4 +353,6 @@ def _final_next_value(block: Block, trajectory: Array, rule: MaskRule) -> Array:
         final[trajectory[last]] = block.values[last]
     elif block.next_values is not None:
         final[trajectory[last]] = block.next_values[last]
+        flagged = np.flatnonzero(block.truncated & ~np.isnan(block.next_values))  # before padding
+        final[trajectory[flagged]] = block.next_values[flagged]
     return final

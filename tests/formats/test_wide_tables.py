@@ -41,11 +41,24 @@ def calls_of(function: Callable[[], Any]) -> int:
 @pytest.mark.parametrize("in_structs", [False, True])
 def test_twice_as_many_columns_are_twice_the_work(tmp_path: Path, in_structs: bool) -> None:
     found = []
-    for number in (100, 100, 300, 600):  # the first one imports
+    for number in (100, 300, 600):  # the first imports what it takes
+        others: dict[str, Any] = {f"x{index}_done": [index, 2.0] for index in range(number)}
+        if in_structs:
+            others = {"infos": [{name: cells[row] for name, cells in others.items()} for row in range(2)]}
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({**STEPS, **others}), path)
+        found.append(calls_of(lambda path=path: gaecli.inspect(path)))
+    assert found[2] < 2.2 * found[1]
+
+
+def test_columns_of_an_archive_are_looked_at_together(tmp_path: Path) -> None:
+    """Each opening reads the directory, which has all of them."""
+    found = []
+    for number in (100, 100, 300, 600):  # the first imports what it takes
         others = {f"x{index}": np.array([index, 2.0]) for index in range(number)}
         path = tmp_path / f"{number}.npz"
         np.savez(path, **{name: np.array(cells) for name, cells in STEPS.items()}, **others)
-        found.append(calls_of(lambda path=path: gaecli.compute(path, jobs=1, force=True)))
+        found.append(calls_of(lambda path=path: gaecli.compute(path, jobs=1)))
     _, few, more, most = found
     assert (most - more) / 300 < 1.3 * (more - few) / 200
 

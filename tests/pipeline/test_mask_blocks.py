@@ -162,3 +162,54 @@ def test_next_values_inside_of_runs_count_where_a_gap_ends_a_trajectory(layout: 
     found = np.load(tmp_path / "r.npz")["advantage"]
     wanted = [[11, 21, 31], [1, np.nan, 31], [11, 1, np.nan]]
     np.testing.assert_array_equal(found.T if layout == "time-major" else found, wanted)
+
+
+@pytest.mark.parametrize("table", ["batch-major", "time-major", "lists"])
+@pytest.mark.parametrize("estimator", ["gae", "td-lambda"])
+def test_next_values_of_their_own_rows_count_where_nothing_is_skipped_behind_them(
+    table: str, estimator: str, tmp_path: Path
+) -> None:
+    """Behind the last kept step of a run stands V of the next kept one; behind the last of all what its row gives."""
+    random = np.random.default_rng(5)
+    shape, lengths = (5, 9), (9, 6, 1, 7, 4)
+    mask = (np.arange(9) < np.array(lengths)[:, None]) & (random.random(shape) < 0.8)
+    mask[np.arange(5), np.array(lengths) - 1] = True
+    content = {name: random.normal(size=shape) for name in ("rewards", "values", "next_values")}
+    content["rewards"][~mask] = 0.0
+    truncated = np.zeros(shape, np.bool_)
+    truncated[np.arange(5), np.array(lengths) - 1] = True
+    wanted = np.full(shape, np.nan)
+    for lane in range(5):
+        kept = np.flatnonzero(mask[lane])
+        advantage = behind = 0.0
+        for place in range(len(kept) - 1, -1, -1):
+            t, is_last = kept[place], place == len(kept) - 1
+            value = content["values"][lane, t]
+            is_followed = is_last or kept[place + 1] == t + 1
+            following = content["next_values" if is_followed else "values"][
+                lane, t if is_followed else kept[place + 1]
+            ]
+            reward = content["rewards"][lane, t]
+            if estimator == "gae":
+                advantage = reward + GAMMA * following - value + GAMMA * LAM * advantage
+            else:
+                behind = following if is_last else (1 - LAM) * following + LAM * behind
+                behind = reward + GAMMA * behind
+                advantage = behind - value
+            wanted[lane, t] = advantage
+    content |= {"mask": mask, "truncated": truncated}
+    how = {"gamma": GAMMA, "lam": LAM, "estimator": estimator, "mask_column": "mask", "mask_mode": "skip"}
+    with small_blocks(dtype=np.float64):
+        if table == "lists":
+            path = tmp_path / "r.parquet"
+            pq.write_table(pa.table({name: list(cells) for name, cells in content.items()}), path)
+            gaecli.compute(path, **how)
+            cells = pq.read_table(path)["advantage"].to_pylist()
+            found = np.array([[np.nan if item is None else item for item in row] for row in cells])
+        else:
+            turned = (lambda cells: cells.T) if table == "time-major" else (lambda cells: cells)
+            path = tmp_path / "r.npz"
+            np.savez(path, **{name: turned(cells) for name, cells in content.items()})
+            gaecli.compute(path, layout=table, **how)
+            found = turned(np.load(path)["advantage"])
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
