@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaecli.array_types import BoolArray, FloatArray
+from gaecli.array_types import Array, BoolArray, FloatArray
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.formats.base import OutputColumn
 from gaecli.moments import Moments
@@ -152,7 +152,7 @@ def block_totals(settled: Settled, advantages: FloatArray, settings: Settings) -
     if settled.streams:
         return _totals_of_streams(settled, advantages, settings)
     block, counted = settled.block, settled.counted
-    tallies = {"reward": Tally.of(counted(block.rewards))}
+    tallies = {"reward": Tally.of(counted(_earned(settled, settings)))}
     if block.has_values:
         tallies["value"] = Tally.of(counted(block.values))
     if "advantage" in settled.kind.outputs:
@@ -175,7 +175,8 @@ def _totals_of_streams(settled: Settled, advantages: FloatArray, settings: Setti
     for what in ("reward", "value"):
         for name, one in settled.streams.items():
             if what == "reward" or one.block.has_values:
-                tallies[f"{what} {name}"] = Tally.of(one.counted(getattr(one.block, f"{what}s")))
+                numbers = _earned(one, settings) if what == "reward" else one.block.values
+                tallies[f"{what} {name}"] = Tally.of(one.counted(numbers))
     if "advantage" in settled.kind.outputs:
         tallies["advantage"] = Tally.of(settled.counted(advantages))
     else:
@@ -188,6 +189,11 @@ def _totals_of_streams(settled: Settled, advantages: FloatArray, settings: Setti
         tallies=tallies,
         bare_ends=sum(bootstrap_counts(one.prepared, settings).zero for one in others),
     )
+
+
+def _earned(settled: Settled, settings: Settings) -> Array:
+    """[N] the rewards of the steps, as the file has them, but where it has them in the rows after."""
+    return settled.prepared.rewards if settings.arrives else settled.block.rewards
 
 
 def _value_errors(settled: Settled, advantages: FloatArray, tallies: Mapping[str, Tally]) -> Moments:

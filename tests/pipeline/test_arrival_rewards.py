@@ -320,6 +320,20 @@ def test_a_column_that_was_made_so_is_verified_so(tmp_path: Path, run_gae) -> No
     assert of_all_presets.returncode == 0, of_all_presets.stdout + of_all_presets.stderr
 
 
+def test_statistics_of_rewards_are_those_of_the_steps_that_earned_them(tmp_path: Path) -> None:
+    of_env = [episodes(seed, 24) for seed in (18, 19)]
+    columns, _ = rows_of(of_env, takes_turns=False)
+    earned = np.concatenate([e.rewards[1:] for env in of_env for e in env])
+    for rows in (None, 7):
+        with small_blocks(rows):
+            summary = gaecli.compute(
+                written(tmp_path / "r.parquet", columns, rows or 100), reward_at="arrival", force=True
+            )
+        found = summary.columns["reward"]
+        assert found.count == len(earned)
+        np.testing.assert_allclose([found.mean, found.min], [earned.mean(), earned.min()], rtol=1e-6)
+
+
 def test_a_sweep_goes_by_it(tmp_path: Path) -> None:
     of_env = [episodes(seed, 24) for seed in (16, 17)]
     columns, _ = rows_of(of_env, takes_turns=False)
