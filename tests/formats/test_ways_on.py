@@ -156,7 +156,8 @@ def of_torchrl(folder: Path) -> None:
 
 
 #: Name of the folder -> (what makes it, what it is called, what is made of it). The commands were run with tensordict
-#: 0.15.3, torchrl 0.14.1, zarr 3.1.6 and tensorflow_datasets 4.9.4, and what they made compared with what was put in.
+#: 0.15.3, torchrl 0.14.1, zarr 3.1.6 and tensorflow_datasets 4.9.4; what those of the first two made, of buffers that
+#: were full, not yet full and full several times over, was compared with what was put in.
 FOLDERS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "run.zarr": (of_zarr, "a zarr group", "run.npz"),
     "1.0.0": (of_tfds, "a data set of TFDS", "1.0.0.parquet"),
