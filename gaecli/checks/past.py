@@ -58,11 +58,10 @@ class Past:
         trajectories = np.searchsorted(self._firsts, steps, side="right") - 1
         return self._first_ages[trajectories] + steps - self._firsts[trajectories]
 
-    def earlier_rewards(self, start: int, stop: int) -> Array:
-        """Of the steps before those from `start` to `stop`; what stands for none means nothing."""
-        earlier = np.empty(stop - start)
-        earlier[:1] = self._rewards[max(start - 1, 0)]
-        earlier[1:] = self._rewards[start : stop - 1]
-        which = slice(*np.searchsorted(self._carried_at, (start, stop)))
-        earlier[self._carried_at[which] - start] = self._carried_rewards[which]
+    def earlier_rewards(self, steps: IndexArray) -> Array:
+        """Of the steps before these, which ascend; what stands for none means nothing."""
+        earlier = self._rewards[np.maximum(steps - 1, 0)]
+        places = np.searchsorted(steps, self._carried_at)
+        is_asked = np.append(steps, -1)[places] == self._carried_at
+        earlier[places[is_asked]] = self._carried_rewards[is_asked]
         return earlier

@@ -194,7 +194,7 @@ def _shifts(window: Window, start: int, middle: BoolArray) -> _Shifts:
     return _Shifts(
         of(rest + rewards[own]),
         of(rest + rewards[after]),
-        of(rest + window.past.earlier_rewards(own.start, own.stop)),
+        of(rest + window.past.earlier_rewards(np.arange(own.start, own.stop))),
         of(discounted + rewards[own]),
     )
 

@@ -149,6 +149,7 @@ class Windows:
         place_of = _placer(context, columns, start, block)
         lasts = np.array(ends, np.int64) - 1
         rows, ages = rows_of(lasts).tolist(), past.ages(lasts).tolist()
+        earlier_rewards = past.earlier_rewards(lasts).tolist()
         for lane, (key, last) in enumerate(zip(draft.keys, lasts.tolist(), strict=True)):
             self._tails[key] = _OpenTail(
                 cells={name: arrays[name][last] for name in _CARRIED if name in arrays},
@@ -157,7 +158,7 @@ class Windows:
                 place=(place_of(rows[lane]), str(context.path)),
                 age=ages[lane],
                 came_on=bool(past.came_on[last]),
-                earlier_reward=float(past.earlier_rewards(last, last + 1)[0]),
+                earlier_reward=earlier_rewards[lane],
             )
         steps = arrays.pop("steps", None)
         if steps is not None and draft.has_ids:

@@ -275,9 +275,9 @@ class _Checker:
         more = [] if self.ledger is None else beside(context)
         names = list(dict.fromkeys([*layout.row_columns, *more]))
         blocks = self._blocks(opened, names, block_rows)
-        for start, stop, columns in (
-            blocks if opened.file.num_rows <= block_rows else self.threads.ahead(blocks)
-        ):
+        if opened.file.num_rows > block_rows:
+            blocks = self.threads.ahead(blocks)
+        for start, stop, columns in blocks:
             cells = CellBlock(context, start, layout.cells(start, columns), stop - start)
             yield _BlockSubjects(cells, self._window(context, bare, start, columns, windows))
             self._compare(context, bare, start, columns)

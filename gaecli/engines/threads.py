@@ -108,10 +108,10 @@ class Threads:
         from concurrent.futures import wait
 
         pool, end = self._threads(), object()
-        drawn = _submitted(pool, lambda _: next(things, end), None)
+        drawn = _submitted(pool, lambda none: next(things, none), end)
         try:
             while (thing := drawn.result()) is not end:
-                drawn = _submitted(pool, lambda _: next(things, end), None)
+                drawn = _submitted(pool, lambda none: next(things, none), end)
                 yield cast(T, thing)
         except KeyboardInterrupt:
             self.interrupt()

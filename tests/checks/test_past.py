@@ -50,7 +50,7 @@ def test_a_part_of_the_steps_knows_what_all_of_them_know(seed: int) -> None:
     assert past.came_on.tolist() == [came_on for _, came_on, _ in expected]
     for start in range(num_steps):
         for stop in range(start + 1, num_steps + 1):
-            found = past.earlier_rewards(start, stop)
+            found = past.earlier_rewards(np.arange(start, stop))
             assert found.shape == (stop - start,)
             for reward, (_, came_on, before) in zip(found, expected[start:stop], strict=True):
                 assert not came_on or reward == before

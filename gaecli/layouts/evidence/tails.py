@@ -70,9 +70,8 @@ def _heads(block: Block, starts: IndexArray, last: IndexArray) -> int:
     if not ((block.rewards[starts] == 0) & (block.values[starts] == 0)).any():
         return 0
     zero = _counting(block, (block.rewards == 0) & (block.values == 0))
-    lengths = np.argmin(
-        zero[: int(widths.sum())].reshape(len(widths), -1), axis=1
-    )  # 0 of a row that holds nothing else, which is no head
+    # Of a trajectory that holds nothing else it is 0: that is no head.
+    lengths = np.argmin(zero[: int(widths.sum())].reshape(len(widths), -1), axis=1)
     return int(lengths[lengths >= FEWEST].sum())
 
 
