@@ -16,6 +16,8 @@ _is_over = False
 
 def raise_once() -> None:
     """From now on the first signal raises, wherever the main thread is."""
+    global _is_over
+    _is_over = False
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # `nohup gae ...` goes on
             signal.signal(number, _raise)

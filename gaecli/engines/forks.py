@@ -17,6 +17,8 @@ import os
 import pickle
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -46,6 +48,8 @@ _CONTAINERS = 20_000
 #: Batches for each process that may be ahead of what is waited for.
 _MOST_AHEAD = 4
 _THREADS_OF_ALL = Path("/proc/self/task")
+#: The system ends a thread a moment after who joined it went on.
+_ENDING_SECONDS = 0.05
 #: Of a terminal, to all its processes: the one that forked ends the others.
 _OF_ALL = (signal.SIGINT, signal.SIGHUP)
 _HELD = (*_OF_ALL, signal.SIGTERM)
@@ -78,10 +82,17 @@ def can_fork() -> bool:
     """Whether this process has but one thread, of whatever library, and ends in good order when it is asked to."""
     if sys.platform != "linux" or not callable(signal.getsignal(signal.SIGTERM)):
         return False
-    try:
-        return len(list(_THREADS_OF_ALL.iterdir())) == 1
-    except OSError:
-        return False
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while threading.active_count() == 1:
+        try:
+            if len(list(_THREADS_OF_ALL.iterdir())) == 1:
+                return True
+        except OSError:
+            return False
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return False
 
 
 class _Fork:

@@ -89,6 +89,9 @@ def candidates(
             try:
                 made = _settings("exact", settings, **{**tested, **flags})
             except UsageError:
+                # Not every idea of truncation goes with rewards at arrival; all else is wrong in what was given.
+                if settings.reward_at != "arrival":
+                    raise
                 continue
             yield Candidate(("exact",), made, flags)
 

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import pickle
+import select
 import signal
 import sys
 import threading
@@ -17,11 +18,11 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
+from gaecli.cli import interrupts
 from gaecli.engines import forks
 from gaecli.engines.forks import Forks, can_fork
 from gaecli.errors import EngineError
@@ -29,15 +30,19 @@ from gaecli.errors import EngineError
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 
 
+#: Of a test here, which takes one of them: one that hangs fails.
+_MOST_SECONDS = 60
+
+
 def alone(function: Callable[[], Any]) -> Any:
-    """What the function gives in a process with one thread, where SIGTERM raises as the command line has it."""
+    """What the function gives in a process with one thread, where signals raise as the command line has it."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
         os.close(read)
         found: Any = None
         try:
-            signal.signal(signal.SIGTERM, _interrupted)
+            interrupts.raise_once()
             found = function()
         except BaseException:
             found = traceback.format_exc()
@@ -47,13 +52,11 @@ def alone(function: Callable[[], Any]) -> Any:
             os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as sent:
+        if not select.select([sent], [], [], _MOST_SECONDS)[0]:
+            os.kill(child, signal.SIGABRT)  # tells where it hangs
         found = pickle.loads(sent.read())  # until all of its processes are gone
     os.waitpid(child, 0)
     return found
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 class Counting:

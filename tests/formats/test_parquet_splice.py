@@ -311,6 +311,18 @@ def test_an_error_of_the_copy_comes_out_unchanged(
     assert not target.exists()
 
 
+def test_an_interrupt_that_comes_as_pyarrow_lets_go_is_raised(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(sink: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(column_stream._Sink, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        append(source, target)
+    assert not target.exists()
+
+
 @pytest.mark.parametrize("failing_call", [1, 2, 5])
 def test_an_error_of_writing_new_columns_comes_out_unchanged(
     failing_call: int, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch

@@ -104,7 +104,7 @@ class ColumnStream:
         if self._num_missing:
             raise ValueError(f"{self._num_missing} rows are missing of those in the source")
         self._writer.close()
-        self._buffered.flush()
+        self._buffered.close()  # left to its destructor, which calls into Python, it would swallow an interrupt
         if self._behind is not None:
             self._behind.put_all()
         self._file.flush()
