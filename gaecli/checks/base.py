@@ -145,6 +145,8 @@ class Window:
     is_new: BoolArray
     #: Cells that cannot be used are in this trajectory.
     is_bad: BoolArray
+    #: A mask says that this is no step, or none that counts.
+    is_masked: BoolArray
     #: The end of this step becomes known here.
     end_is_new: BoolArray
     #: The trajectory of the step before goes on here, by ids and by flags; of a carried step the past knows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,25 +11,50 @@ from gaecli.array_types import Array, BoolArray
 from gaecli.checks.base import CellBlock, CheckRule, Context, Hits
 from gaecli.columns import flag_of
 from gaecli.formats.base import Column
+from gaecli.layouts.cells import DROP_HINT
+from gaecli.layouts.evidence.missing_rows import are_padding, padding_mask
+from gaecli.records import dataclass
 
 _FLAG_ROLES = ("terminated", "truncated", "done", "done_start", "final_done")
 _NUMBER_ROLES = ("reward", "value")
 _HALF_TYPES = ("float16", "halffloat", "bfloat16")
 
 
-def null_cells(block: CellBlock) -> Hits | None:
+@dataclass(frozen=True)
+class _Unusable:
+    """Cells that cannot be used, and the flags that leave them out where they are whole rows of padding."""
+
+    hits: Hits | None
+    #: None: they are not.
+    padding: str | None
+
+    def merge(self, later: _Unusable) -> _Unusable:
+        is_other = later.hits is not None and later.padding is None
+        return _Unusable(_merged(self.hits, later.hits), None if is_other else self.padding or later.padding)
+
+    def weigh(self) -> Hits | None:
+        if self.hits is None or self.padding is None:
+            return self.hits
+        fix = f"pass `{self.padding}` if such cells are padding; else {DROP_HINT}"
+        return replace(self.hits, fix=fix)
+
+
+def null_cells(block: CellBlock) -> _Unusable | None:
     """Nulls in columns that need a number or a flag in every row."""
     found: Hits | None = None
+    padding = _padding(block)
     for name in [*_used_names(block.context, _NUMBER_ROLES), *block.context.flags.names]:
         column = block.columns[name]
         if column.is_null is None:
             continue
-        where = column.is_null & _used(block, column)
-        found = _merged(found, block.hits(column, where, _is_null(name)))
-    return found
+        hits = block.hits(column, column.is_null & _used(block, column), _is_null(name))
+        found = _merged(found, hits)
+        if hits is not None and name in block.context.flags.names:
+            padding = None  # a mask leaves no flag out
+    return None if found is None else _Unusable(found, padding)
 
 
-def non_finite_cells(block: CellBlock) -> Hits | None:
+def non_finite_cells(block: CellBlock) -> _Unusable | None:
     """NaN and infinite rewards and values."""
     found: Hits | None = None
     for name in _used_names(block.context, _NUMBER_ROLES):
@@ -44,7 +70,17 @@ def non_finite_cells(block: CellBlock) -> Hits | None:
             found,
             block.hits(column, where, _is(name, flat)),
         )
-    return found
+    return None if found is None else _Unusable(found, _padding(block))
+
+
+def _padding(block: CellBlock) -> str | None:
+    names = block.context.roles.names
+    if "value" not in names or list(_used_names(block.context, _NUMBER_ROLES))[:1] != [names["reward"]]:
+        return None
+    reward = block.columns[names["reward"]]
+    if not are_padding(reward, block.columns[names["value"]]):
+        return None
+    return padding_mask(names["reward"], reward, is_table=block.context.layout.row_is == "step")
 
 
 def half_precision(context: Context) -> Hits | None:
@@ -144,7 +180,7 @@ RULES = (
         null_cells,
         summary="a reward, value or flag is null",
         why="a null becomes NaN on the way to NumPy, or 0, and either way an advantage that nobody asked about",
-        fix="repair the file, or pass `--on-nan drop-episode` to leave such episodes out",
+        fix=DROP_HINT,
         bugs=("huggingface/trl#5773", "OpenRLHF/OpenRLHF#1239"),
     ),
     CheckRule(
@@ -156,7 +192,7 @@ RULES = (
         summary="a reward or value is NaN or infinite",
         why="one NaN makes NaN of every advantage before it in its episode, and, where flags are multiplied "
         "rather than selected, of all episodes before",
-        fix="repair the file, or pass `--on-nan drop-episode` to leave such episodes out",
+        fix=DROP_HINT,
         bugs=("huggingface/trl#7024", "OpenRLHF/OpenRLHF#1240"),
     ),
     CheckRule(

@@ -51,8 +51,9 @@ class _Fillers:
 
 def filler_rows(window: Window) -> _Fillers:
     """Every end is followed by a step with reward 0, which other steps seldom have."""
-    after = np.concatenate(([False], window.ended[:-1])) & window.in_lane & window.is_new
-    others = window.is_new & ~after
+    counted = window.is_new & ~window.is_masked
+    after = np.concatenate(([False], window.ended[:-1])) & window.in_lane & counted
+    others = counted & ~after
     zero = window.rewards == 0
     message = "the row after every end has reward 0: no step, but the reset"
     return _Fillers(

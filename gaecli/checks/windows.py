@@ -26,6 +26,7 @@ _CARRIED = (
     "terminated",
     "truncated",
     "is_bad",
+    "is_masked",
     "steps",
 )
 #: float32 in many a file, float64 in the next.
@@ -298,6 +299,7 @@ def _cells(block: Block) -> dict[str, Array]:
         "terminated": block.terminated,
         "truncated": block.truncated,
         "is_bad": absent if block.dropped is None else block.dropped,
+        "is_masked": absent if block.masked is None else block.masked,
     }
 
 

@@ -12,6 +12,7 @@ from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
+from gaecli.layouts.evidence.missing_rows import are_padding, padding_mask
 from gaecli.layouts.evidence.tails import is_tail
 from gaecli.names import ALIASES
 from gaecli.records import dataclass
@@ -43,6 +44,10 @@ class Cells:
     stops: IndexArray | None = None
     #: So many trajectories stand side by side, cell by cell: `stops` are where they would if each stood by itself.
     num_abreast: int = 1
+    #: There is a row per step: those that are none can be told by a mask, and stay where they are.
+    is_table: bool = False
+    #: What stands beside the rewards, to tell rows that hold nothing from those that lack one number.
+    value: Column | None = None
 
     def numbers(
         self, column: Column, name: str, role: str, used: BoolArray | None = None
@@ -188,21 +193,35 @@ class Cells:
         else:
             what = "is NaN" if np.isnan(values.reshape(-1)[index]) else "is infinite"
         hint = DROP_HINT if role == _DECAY else f"{DROP_HINT}, or name another column with `{flag_of(role)}`"
-        return self._error(name, what, bad, hint=hint)
+        if what == "is infinite" or not (self.is_table or self.stops is not None):
+            return self._error(name, what, bad, hint=hint)
+        test = padding_mask(name, column, is_table=self.is_table)
+        holds_nothing = role == "reward" and are_padding(column, self.value)
+        return self._error(name, what, bad, hint=hint, padding=test, is_likely=holds_nothing)
 
-    def _error(self, name: str, what: str, bad: BoolArray, hint: str) -> DataError:
+    def _error(
+        self,
+        name: str,
+        what: str,
+        bad: BoolArray,
+        hint: str,
+        padding: str | None = None,
+        is_likely: bool = False,
+    ) -> DataError:
+        """`padding`: the flags that leave such cells out. `is_likely`: they look like it."""
         count = int(np.count_nonzero(bad))
         place = self.locate(int(np.argmax(bad)))
         message = f"`{name}` {what} at {place} of `{self.path}`; {count:,} such in all"
         if is_tail(bad.reshape(-1, self.num_abreast).T.reshape(-1), self.stops):
             others = hint.removeprefix("repair the file, or ")
-            if self.stops is not None and what in ("is NaN", "is null"):
-                test = word(f"{name}!={what.rsplit(maxsplit=1)[-1].lower()}")
-                others = f"pass `--mask-column {test}` if they are padding, or {others}"
+            if padding is not None:
+                others = f"pass `{padding}` if they are padding, or {others}"
             return UnfilledTail(
                 f"{message}, and no other behind them: a buffer that was saved before it was full looks like this",
                 hint=f"leave these rows out of the file, or {others}",
             )
+        if padding is not None and is_likely:
+            hint = f"pass `{padding}` if such cells are padding; else {hint}"
         return DataError(message, hint=hint)
 
 

@@ -143,7 +143,11 @@ class LongLayout:
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         table = self._table(start, columns)
         columns, locate = table.columns, self._locate(start, table)
-        cells = Cells(self._path, locate, self._drops, self._flags.inverted, *self._stops(table))
+        cells = replace(
+            Cells(self._path, locate, self._drops, self._flags.inverted, *self._stops(table)),
+            is_table=self.kind.row_is == "step",
+            value=columns.get(self.roles.get("value") or ""),
+        )
         self._check_alternates(table, cells)
         mask, kept = self._mask(table, cells)
         rows = self._rows(columns, cells, kept)
@@ -155,10 +159,7 @@ class LongLayout:
             columns, rows.steps, found.inside, found.arrangement, found.cells
         )
         block = self._steps(columns, rows, found, values, extras, dropped, step_ends)
-        rewarded = mask if self._mask_rule.drops_rewards else kept
-        block = replace(
-            block, facts=self._facts(start, columns, rows, found, block.rewards, stride, rewarded)
-        )
+        block = replace(block, facts=self._facts(start, columns, rows, found, block.rewards, stride, mask))
         if (unit := self.roles.get("unit")) is not None:
             from gaecli.layouts.units import masked_outside, with_units
 
@@ -280,14 +281,20 @@ class LongLayout:
         found: LongTrajectories,
         rewards: Array,
         stride: int | None,
-        rewarded: BoolArray | None,
+        mask: BoolArray | None,
     ) -> BlockFacts:
-        """`rewards`: [N] of the steps; `rewarded`: the rows whose reward counts. None: of all."""
+        """`rewards`: [N] of the steps; `mask`: of the rows. None: all of them are steps."""
         arrangement = found.arrangement
-        in_lanes = arrangement.in_lane_order
         done = None if self._is_of_states(self._flags.done) else found.done
-        ends = Ends(found.ended, done, found.same, found.is_step)
-        counted = None if rewarded is None else in_lanes(rewarded)
+        is_step = counted = None if mask is None else arrangement.in_lane_order(mask)
+        if found.is_step is not None:
+            is_step = found.is_step if is_step is None else found.is_step & is_step
+        if self._mask_rule.mode == "keep" and not self._mask_rule.drops_rewards:
+            counted = None  # every reward is one
+        same = found.same
+        if self._mask_rule.mode == "cut" and is_step is not None:
+            same = same & is_step[1:] & is_step[:-1]  # what is left out goes on with no episode
+        ends = Ends(found.ended, done, same, is_step)
         return replace(
             facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
             lost=lost_rewards(rewards, counted, found.padding, found.cells.locate),

@@ -79,6 +79,16 @@ class MaskRule:
         return self.moves_rewards and (self.mode != "keep" or self.drops_rewards)
 
     @property
+    def ways_to_stay(self) -> str:
+        """What to pass so that masked steps may stay where they are; no mode does so under some presets."""
+        if self.reach or self.shift:
+            return "give each trajectory as a row of lists, "
+        return (
+            "pass `--mask-mode zero` to count them as 0, `cut` to end trajectories before them (with "
+            "`--mask-fill null`, `--on-nan error` and no `--unit`), "
+        )
+
+    @property
     def keeps_time(self) -> bool:
         """A masked step passes, so that its γ and λ count."""
         return self.mode not in ("skip", "cut")
@@ -171,10 +181,8 @@ def masked_rows(
         raise UsageError(
             f"`{name}` of `{cells.path}` masks {int(np.count_nonzero(~mask)):,} rows, the first at "
             f"{cells.locate(int(np.argmin(mask)))}, and in a table with a row per step they cannot be skipped",
-            hint="pass `--mask-mode zero` to count them as 0, `cut` to end trajectories before them (with "
-            "`--mask-fill null`, `--on-nan error` and no `--unit`), leave the rows out of the file, or pass "
-            "`--mask-column none` if they are steps like all others; if 0 says that an episode ended, "
-            f"`--not-done-column {word(name)}`",
+            hint=f"{rule.ways_to_stay}leave the rows out of the file, or pass `--mask-column none` if they are steps "
+            f"like all others; if 0 says that an episode ended, `--not-done-column {word(name)}`",
         )
     return mask
 

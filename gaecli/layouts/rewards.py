@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +71,8 @@ class RewardRule:
         return self._needed(Column(total, missing), name, cells, used)
 
     def _needed(self, column: Column, name: str, cells: Cells, used: BoolArray | None) -> Rewards:
+        if self.weights:
+            cells = replace(cells, value=None)  # no mask of one column takes what several lack
         try:
             return Rewards(*cells.numbers(column, name, "reward", used))
         except DataError as error:

@@ -17,6 +17,7 @@ from checks.planted import (
     without,
 )
 
+import gaecli
 from gaecli.checks.registry import RULES
 
 
@@ -159,6 +160,20 @@ class TestRewards:
         finding = examine(columns).one("GAE101")
         assert finding.row == ends(clean, "terminated", "truncated")[0] + 1
         assert finding.count == len(ends(clean, "terminated", "truncated"))
+
+    @pytest.mark.parametrize("is_masked", [False, True])
+    def test_filler_rows_that_a_mask_leaves_out_need_no_word(self, clean, examine, tmp_path, is_masked):
+        columns = without(_with_fillers(clean), "episode_id", "t", "next_value")
+        end = columns["terminated"] | columns["truncated"]
+        is_filler = np.zeros(len(end), np.bool_)
+        for env in (0, 1):
+            here = np.flatnonzero(columns["env_id"] == env)
+            is_filler[here[1:]] = end[here[:-1]]
+        columns["mask"] = ~(is_filler & is_masked)
+        examined = examine(columns, mask_mode="zero")
+        assert ("GAE101" in examined.codes) is not is_masked
+        told = {note.code for note in gaecli.compute(tmp_path / "rollout.parquet", mask_mode="zero").warnings}
+        assert ("filler-rows" in told) is not is_masked
 
     def test_sparse_rewards_are_no_filler_rows(self, clean, examine):
         columns = dict(clean)

@@ -193,11 +193,13 @@ def _check_flags_inside(case: StreamEvidence) -> None:
     count = sum(summary.facts.flags_inside for summary in case.summaries) + len(at_borders)
     file, row = min(inside, key=lambda place: (place[0], place[1] or 0))
     other = "start" if case.flags.done_at == "end" else "end"
+    is_masked = case.roles.get("mask") is not None and case.settings.mask_mode != "cut"
+    in_cuts = "pass `--mask-mode cut` if the mask leaves out what follows; " if is_masked else ""
     raise DataError(
         f"row {row} of `{case.paths[file]}` ends an episode, but the next "
         f"row has the same episode id; {count:,} such in all",
-        hint=f"rows may be repeated, or the flag belongs to the {other} of its step (`--done-at {other}`); to go "
-        "by the flags alone, pass `--episode-column none`",
+        hint=f"rows may be repeated, or the flag belongs to the {other} of its step (`--done-at {other}`); "
+        f"{in_cuts}to go by the flags alone, pass `--episode-column none`",
     )
 
 
