@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from functools import cache, cached_property
+from itertools import accumulate
 
 from gaecli.choices import DoneAt, RoleReason
 from gaecli.errors import DataError, UsageError
@@ -348,9 +349,12 @@ def _fields_of_steps(file: RolloutFile, settings: Settings) -> Mapping[str, str]
 
 
 def list_around(file: RolloutFile, name: str) -> str | None:
-    """The list of structs that a column is a field of, if it is one."""
-    head = name.rpartition(".")[0]
-    return head if head and _holds_structs(file.find(head)) else None
+    """The list of structs that a column is a field of, if it is one. Fields may have dots, and be structs."""
+    heads = accumulate(name.split(".")[:-1], "{}.{}".format)
+    found = {head: info for head in heads if (info := file.find(head)) is not None and _holds_structs(info)}
+    # A struct in the items of a list is a list of structs as well, but no list of its own.
+    depths = [info.is_deep for info in found.values()]
+    return next((head for head, info in found.items() if info.is_deep == depths[-1]), None)
 
 
 def _holds_structs(info: ColumnInfo | None) -> bool:

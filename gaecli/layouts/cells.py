@@ -12,7 +12,6 @@ from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
-from gaecli.layouts.evidence.missing_rows import are_padding, padding_mask
 from gaecli.layouts.evidence.tails import is_tail
 from gaecli.names import ALIASES
 from gaecli.records import dataclass
@@ -195,6 +194,8 @@ class Cells:
         hint = DROP_HINT if role == _DECAY else f"{DROP_HINT}, or name another column with `{flag_of(role)}`"
         if what == "is infinite" or not (self.is_table or self.stops is not None):
             return self._error(name, what, bad, hint=hint)
+        from gaecli.layouts.evidence.missing_rows import are_padding, padding_mask
+
         test = padding_mask(name, column, is_table=self.is_table)
         holds_nothing = role == "reward" and are_padding(column, self.value)
         return self._error(name, what, bad, hint=hint, padding=test, is_likely=holds_nothing)

@@ -143,11 +143,8 @@ class LongLayout:
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         table = self._table(start, columns)
         columns, locate = table.columns, self._locate(start, table)
-        cells = replace(
-            Cells(self._path, locate, self._drops, self._flags.inverted, *self._stops(table)),
-            is_table=self.kind.row_is == "step",
-            value=columns.get(self.roles.get("value") or ""),
-        )
+        beside = self.kind.row_is == "step", columns.get(self.roles.get("value") or "")
+        cells = Cells(self._path, locate, self._drops, self._flags.inverted, *self._stops(table), *beside)
         self._check_alternates(table, cells)
         mask, kept = self._mask(table, cells)
         rows = self._rows(columns, cells, kept)

@@ -108,8 +108,8 @@ class NestedLayout:
         if is_doubtful(self.roles):
             self._ask_about(columns[names["not_done"]], offsets)
         locate = item_locator(start, offsets)
-        beside = columns.get(names.get("value", ""))
-        cells = Cells(self._path, locate, self._drops, self._flags.inverted, offsets[1:], value=beside)
+        whole = columns.get(names.get("value", ""))
+        cells = Cells(self._path, locate, self._drops, self._flags.inverted, offsets[1:], value=whole)
         check_alternates(columns, self.roles, cells)
         items = self._counted_items(columns, offsets, start, cells)
         mask, padding, counted = items.mask, items.padding, items.counted

@@ -110,3 +110,41 @@ def test_of_two_lists_of_steps_one_is_named(tmp_path: Path, suffix: str) -> None
         gaecli.compute(path)
     assert "--reward-column student.reward" in str(raised.value.hint)
     assert_computed(path, others, reward_column="teacher.reward")
+
+
+def _dotted(one: dict[str, Any]) -> dict[str, Any]:
+    return {"reward.env": one["reward"], "value": one["value"], "done": one["done"]}
+
+
+def _within(one: dict[str, Any]) -> dict[str, Any]:
+    return {"r": {"env": one["reward"]}, "value": one["value"], "done": one["done"]}
+
+
+def _alone(one: dict[str, Any]) -> dict[str, Any]:
+    return {**one, "reward": [one["reward"]]}
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+@pytest.mark.parametrize(
+    ("change", "head", "reward"),
+    [(_dotted, "a.steps", "reward.env"), (_within, "ticks", "r.env"), (_alone, "steps", "reward")],
+)
+def test_the_fields_beside_a_reward_are_those_of_its_list(
+    tmp_path: Path, suffix: str, change: Any, head: str, reward: str
+) -> None:
+    """Names with dots, structs in the items, lists of one number."""
+    steps = episodes(done=True)
+    others = [[{"value": 9.0, "done": False}]] * len(steps)
+    changed = [[change(one) for one in row] for row in steps]
+    path = write(tmp_path / f"log{suffix}", {head: changed, "others": others})
+    summary = assert_computed(path, steps, reward_column=f"{head}.{reward}")
+    assert summary.files[0].counts.terminated == len(LENGTHS)
+    assert summary.files[0].columns["value"] == f"{head}.value"
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_so_are_those_of_the_only_list_in_a_list(tmp_path: Path, suffix: str) -> None:
+    steps = episodes(done=True)
+    path = write(tmp_path / f"log{suffix}", {"episode": [[{"steps": row}] for row in steps]})
+    summary = assert_computed(path, steps, reward_column="episode.steps.reward")
+    assert summary.files[0].counts.terminated == len(LENGTHS)

@@ -183,11 +183,11 @@ class ParquetInput(SchemaColumns):
         """What pyarrow calls a column: in a list of structs, levels of the file's own stand between."""
         if "." not in name or self.schema.get_all_field_indices(name) or self._facts.has_leaf(name):
             return name
-        for path in self._facts.paths:
-            parts = path.split(".")
-            if any(".".join(parts[:at] + parts[at + 2 :]) == name for at in range(1, len(parts) - 2)):
-                return path
-        return name
+        wanted = name.split(".")
+        paths = (path.split(".") for path in self._facts.paths if path.startswith(f"{wanted[0]}."))
+        found = [begin for path in paths if (begin := _beginning(path, wanted)) is not None]
+        found.sort(key=len)
+        return ".".join(found[0] if found else wanted)
 
     def has_single_items(self, name: str) -> bool:
         """The footer tells: a row of a leaf has an entry for every item, and one where there is none."""
@@ -307,3 +307,12 @@ def _unreadable(path: Path, error: Exception) -> FileError:
         return encrypted(str(path))
     hint = "the file may be truncated or of another format; `parquet-tools` or pyarrow show more"
     return unreadable(path, error, "Parquet", hint)
+
+
+def _beginning(path: Sequence[str], wanted: Sequence[str]) -> Sequence[str] | None:
+    """As much of a path as leads to what is wanted, past two levels (`list.element`) for each list on the way."""
+    stops = {1} if path[0] == wanted[0] else set()  # so much of the path leads to this part of what is wanted
+    for part in wanted[1:]:
+        behind = {at for stop in stops for at in range(stop, len(path), 2)}
+        stops = {at + 1 for at in behind if path[at] == part}
+    return path[: min(stops)] if stops else None
