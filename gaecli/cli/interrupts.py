@@ -8,8 +8,9 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _RETRY_SECONDS = 0.001
-#: Between taking a lock and knowing that it is taken nothing may be raised: it would never be given back.
-_LOCKING = ("__enter__", "__exit__")
+#: Between taking a lock and knowing that it is taken nothing may be raised: it would never be given back, or be given
+#: back twice. The last two are those of `threading.Condition`, whose lock `wait` lets go for a while.
+_LOCKING = ("__enter__", "__exit__", "_acquire_restore", "_release_save")
 
 _is_over = False
 

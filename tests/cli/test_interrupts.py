@@ -159,6 +159,25 @@ except KeyboardInterrupt:
     print("still taken" if lock.is_taken else "raised")
 """
 
+IN_A_WAIT = """
+import os, signal, threading, time
+from gaecli.cli import interrupts
+
+class Condition(threading.Condition):
+    def _acquire_restore(self, state):
+        os.kill(os.getpid(), signal.SIGINT)
+        super()._acquire_restore(state)
+
+interrupts.raise_once()
+condition = Condition(threading.Lock())
+try:
+    with condition:
+        condition.wait(0.01)
+        time.sleep(30)
+except (KeyboardInterrupt, RuntimeError) as error:
+    print("raised" if isinstance(error, KeyboardInterrupt) else "given back twice")
+"""
+
 AGAIN_AND_AGAIN = """
 import os, signal, time
 from gaecli.cli import interrupts
@@ -174,7 +193,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("code", [IN_A_FINALIZER, WITH_A_LOCK, AGAIN_AND_AGAIN])
+@pytest.mark.parametrize("code", [IN_A_FINALIZER, WITH_A_LOCK, IN_A_WAIT, AGAIN_AND_AGAIN])
 def test_an_interrupt_is_raised_once_where_something_comes_of_it(code):
     result = python(code)
     assert (result.stdout, result.stderr) == ("raised\n", "")
