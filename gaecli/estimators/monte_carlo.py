@@ -59,9 +59,11 @@ class MonteCarlo(GatedGae):
 def _without_values(block: Block) -> Block:
     """V = 0 at every step; what is known of V beyond the last steps stays."""
     values = np.zeros(block.num_steps, block.values.dtype)
+    is_last = block.cuts
     if block.is_step is not None:  # rows that hold a last state: their value is a bootstrap
         values[~block.is_step] = block.values[~block.is_step]
+        is_last = is_last | np.append(~block.is_step[1:], False)[: len(is_last)]
     next_values = block.next_values
     if next_values is not None:
-        next_values = np.where(block.cuts, next_values, next_values.dtype.type(np.nan))
+        next_values = np.where(is_last, next_values, next_values.dtype.type(np.nan))
     return replace(block, values=values, next_values=next_values)

@@ -130,7 +130,7 @@ def _ends_here(tail: Tail, opened: OpenFile, last: Unit, *, is_last: bool) -> bo
     if is_last or tail.end != "open":
         return True
     is_one_lane = opened.layout.roles.get("env") is None
-    return is_one_lane and int(tail.rows[-1]) < last.stop - 1
+    return is_one_lane and tail.last_row < last.stop - 1
 
 
 def _is_elsewhere(opened: OpenFile, row: int, chosen: Sequence[Unit], block_rows: int) -> bool:

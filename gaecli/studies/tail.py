@@ -40,6 +40,8 @@ class Tail:
     is_in_lists: bool = False
     #: The group of the trajectory, where groups are compared.
     group: Hashable = None
+    #: The last row of the trajectory, which holds no step where rewards stand in the row after.
+    last_row: int = -1
 
     @property
     def num_steps(self) -> int:
@@ -175,7 +177,7 @@ def tail_from(
             step = step_at(file, start, settled, place)
             if step is None:
                 return
-            _check_has_advantage(settled, step, place)
+            _check_has_advantage(settled, step, place, reading.stream.settings)
             grouping = grouping_of(settled, reading.stream.settings.group_columns)
             begun = _begun(*_of_stream(settled, carry, number), start, step)
             begun.group = None if grouping is None else grouping.label(step)
@@ -188,7 +190,7 @@ def tail_from(
     if begun is None:
         raise DataError(f"row {place.row:,} of `{place.path}` holds no step that has an advantage")
     before = _before(reading, place, begun.head, number) if is_whole and begun.head >= 0 else _TailPieces()
-    return _tail(before, begun)
+    return _tail(before, begun, reading.stream.settings)
 
 
 def _of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Settled, Carry]:
@@ -197,7 +199,7 @@ def _of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Sett
     return settled, carry.as_read
 
 
-def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:
+def _tail(before: _TailPieces, begun: _FoundStep, settings: Settings) -> Tail:
     pieces = begun.pieces
 
     def all_of(name: str) -> FloatArray:
@@ -207,15 +209,33 @@ def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:
     cuts = block.cuts.copy()
     cuts[-1] = True
     units = _units_of([*before.blocks, *pieces.blocks], [*before.enters, *pieces.enters])
+    block = replace(block, cuts=cuts, units=units)
+    count, rows = block.num_steps, all_of("rows").astype(np.int64)
+    if settings.arrives and block.is_step is not None and count > 1 and not block.is_step[-1]:
+        block, count = _without_last_state(block, settings), count - 1
     return Tail(
-        replace(block, cuts=cuts, units=units),
+        block,
         before.num_steps + begun.first,
-        all_of("rows").astype(np.int64),
-        all_of("advantages"),
-        all_of("returns"),
+        rows[:count],
+        all_of("advantages")[:count],
+        all_of("returns")[:count],
         begun.is_in_lists,
         begun.group,
+        int(rows[-1]),
     )
+
+
+def _without_last_state(block: Block, settings: Settings) -> Block:
+    """The steps alone: V of what the last row holds is the next value of the step before it."""
+    following = following_values(fill_bootstrap(block, settings.bootstrap, is_whole_stream=True))
+    steps = part(block, slice(0, block.num_steps - 1))
+    cuts = steps.cuts.copy()
+    cuts[-1] = True
+    absent = np.full(steps.num_steps, np.nan) if steps.next_values is None else steps.next_values
+    next_values = absent.astype(np.float64)
+    if not steps.terminated[-1]:
+        next_values[-1] = following[-2]
+    return replace(steps, cuts=cuts, next_values=next_values)
 
 
 def _units_of(blocks: Sequence[Block], enters: Sequence[bool]) -> Units | None:
@@ -251,7 +271,7 @@ def step_at(file: int, start: int, settled: Settled, place: Place) -> int | None
     return int(found[0]) if len(found) else None
 
 
-def _check_has_advantage(settled: Settled, step: int, place: Place) -> None:
+def _check_has_advantage(settled: Settled, step: int, place: Place, settings: Settings) -> None:
     if settled.estimated is None or settled.estimated[step]:
         return
     block = settled.block
@@ -262,6 +282,8 @@ def _check_has_advantage(settled: Settled, step: int, place: Place) -> None:
         why = "is in no unit"
     elif block.masked is not None and block.masked[step]:
         why = "is masked"
+    elif settings.arrives and settled.prepared.is_step is not None and not settled.prepared.is_step[step]:
+        why = "holds a last state, and no action: its reward is that of the row before"
     elif block.is_step is None or block.is_step[step]:
         why = "gets no advantage under these rules"
     raise DataError(f"row {place.row:,} of `{place.path}` {why}")

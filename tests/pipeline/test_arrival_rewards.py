@@ -131,16 +131,22 @@ def test_so_it_is_of_other_estimators(
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("rows", [None, 2])
-def test_monte_carlo_returns_end_with_the_value_of_the_last_row(tmp_path: Path, rows: int | None) -> None:
+@pytest.mark.parametrize("truncation", ["exact", "current"])
+@pytest.mark.parametrize("rows", [None, 2, 1])
+def test_monte_carlo_returns_end_with_the_value_of_the_last_row(
+    tmp_path: Path, rows: int | None, truncation: str
+) -> None:
+    """Or with that of the last action, where the rule of truncations says so."""
     of_env = [episodes(5, 24)]
     columns, _ = rows_of(of_env, takes_turns=False)
     path = written(tmp_path / "r.parquet", columns, rows)
     with small_blocks(rows, dtype=np.float64):
-        gaecli.compute(path, gamma=GAMMA, reward_at="arrival", estimator="mc")
+        gaecli.compute(path, gamma=GAMMA, reward_at="arrival", estimator="mc", truncation=truncation)
     found, start = columns_of(path)["return"], 0
     for episode in of_env[0]:
-        later = 0.0 if episode.end == "terminated" else float(episode.values[-1])
+        is_current = truncation == "current" and episode.end == "truncated"
+        last = episode.values[-2 if is_current and len(episode) > 1 else -1]
+        later = 0.0 if episode.end == "terminated" else float(last)
         for t in reversed(range(len(episode) - 1)):
             later = float(episode.rewards[t + 1]) + GAMMA * later
             assert found[start + t] == pytest.approx(later, rel=1e-12, abs=1e-12)
@@ -289,9 +295,25 @@ def test_the_command_explains_a_row_by_the_reward_of_the_next(tmp_path: Path, ru
     assert kept["settings"]["reward_at"] == "arrival"
     page = json.loads(run_gae("explain", str(path), "--row", "0", "--json", *flags).stdout)
     assert page["recursion"] == pytest.approx(float(made.advantages()[0]), rel=1e-12)
-    assert [step["reward"] for step in page["steps"]][:3] == [1.0, 2.0, 4.0]
+    assert [step["reward"] for step in page["steps"]] == [1.0, 2.0, 4.0]
+    assert (page["num_steps"], page["end_row"]) == (3, 2)
     second = run_gae("compute", str(path), *flags)
     assert "up to date" in second.stdout + second.stderr
+
+
+@pytest.mark.parametrize("estimator", ["gae", "td-lambda", "mc"])
+@pytest.mark.parametrize("end", ["terminated", "truncated", "none"])
+def test_a_last_state_is_no_step_of_what_is_explained(tmp_path: Path, end: str, estimator: str) -> None:
+    made = Episode(np.array([0.0, 1.0, 2.0, 4.0]), np.array([0.5, 1.5, -1.0, 3.0]), end)
+    path = written(tmp_path / "r.parquet", rows_of([[made]], takes_turns=False)[0])
+    settings = {"reward_at": "arrival", "gamma": GAMMA, "estimator": estimator}
+    found = gaecli.explain(path, row=1, **settings)
+    assert (found.num_steps, found.end_row) == (2, 2)
+    assert found.end == ("open" if end == "none" else end)
+    assert found.bootstrap == ("none" if end == "terminated" else "next value")
+    assert found.bootstrap_value == (0.0 if end == "terminated" else 3.0)
+    with pytest.raises(gaecli.DataError, match="its reward is that of the row before"):
+        gaecli.explain(path, row=3, **settings)
 
 
 def test_the_check_proposes_it_and_is_content_with_it(tmp_path: Path, run_gae) -> None:
