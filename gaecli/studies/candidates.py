@@ -96,6 +96,15 @@ def candidates(
             yield Candidate(("exact",), made, flags)
 
 
+def arrival_candidates(settings: Settings, tested: Mapping[str, Any]) -> Iterator[Candidate]:
+    """The exact rules with rewards in the row after their step; an end by a limit counts as it is, or as terminal."""
+    for flags in ({"reward_at": "arrival"}, {"reward_at": "arrival", "truncation": "zero"}):
+        try:
+            yield Candidate(("exact",), _settings("exact", settings, **{**tested, **flags}), flags)
+        except UsageError:
+            continue
+
+
 def _finds_units(file: RolloutFile, name: str, settings: Settings) -> bool:
     """A preset over units knows a column of this file by its library's own name."""
     preset = PRESETS[name]

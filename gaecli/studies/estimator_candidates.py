@@ -45,15 +45,21 @@ _WINDOWS = (
 _GAMMAS = (0.99, 1.0, 0.95, 0.9, 0.999, 0.98, 0.97, 0.8)
 
 
-def estimator_candidates(settings: Settings, holds: Holds, only: Only) -> Iterator[Candidate]:
-    """Under the exact rules, or those of the preset that is asked for."""
+def estimator_candidates(
+    settings: Settings, holds: Holds, only: Only, *, has_second_values: bool = False
+) -> Iterator[Candidate]:
+    """Under the exact rules, or those of the preset that is asked for.
+
+    `has_second_values`: next values are others than V of the next rows, so that the λ-return is no GAE.
+    """
     preset = only.preset or "exact"
     if only.estimator is None and only.preset is not None:
         return
     for kind in ESTIMATORS.values():
         if kind.is_scored or holds not in kind.outputs or kind.name == "gae":
             continue
-        if only.estimator != kind.name and (only.estimator is not None or kind.name in _LINEAR):
+        is_linear = kind.name in _LINEAR and not (kind.name == "td-lambda" and has_second_values)
+        if only.estimator != kind.name and (only.estimator is not None or is_linear):
             continue
         n_steps = None if "n_steps" in kind.unused else only.n_steps or 1
         columns, clips = only.policies_of(kind)

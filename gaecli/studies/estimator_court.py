@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import GaeError
+from gaecli.estimators.td_lambda import has_second_values
 from gaecli.results import Verification
 from gaecli.studies import sampling
 from gaecli.studies.asked import Asked
@@ -50,8 +51,9 @@ class EstimatorCourt:
     that is the verdict.
     """
 
-    def __init__(self, asked: Asked, holds: Holds) -> None:
-        self._asked, self._holds = asked, holds
+    def __init__(self, asked: Asked, holds: Holds, offered: Iterable[Candidate] | None = None) -> None:
+        """`offered`: the candidates. None: the presets, and what else the settings let be tried."""
+        self._asked, self._holds, self._offered = asked, holds, offered
         self._readings = Readings(asked, holds)
         #: Those that are solved for, with what is found at once.
         self._solved: dict[bytes, tuple[CandidateReading, Trial]] = {}
@@ -63,11 +65,23 @@ class EstimatorCourt:
         self._unreadable: dict[str, str] = {}
 
     def verdict(self) -> Verification:
-        asked, only = self._asked, self._asked.only
-        if only.tries_presets:
-            for candidate in candidates(asked.settings, self._holds, asked.file, only.preset, only.tested):
-                self._hear(candidate)
+        for candidate in self._presets() if self._offered is None else self._offered:
+            self._hear(candidate)
         return self._verification(_Proven(self._asked, self._readings, self._tried()))
+
+    def _presets(self) -> Iterable[Candidate]:
+        asked, only = self._asked, self._asked.only
+        if not only.tries_presets:
+            return ()
+        return candidates(asked.settings, self._holds, asked.file, only.preset, only.tested)
+
+    def _estimators(self) -> Iterable[Candidate]:
+        if self._offered is not None:
+            return ()
+        is_split = any(has_second_values(reading.block) for reading, _ in self._solved.values())
+        return estimator_candidates(
+            self._asked.settings, self._holds, self._asked.only, has_second_values=is_split
+        )
 
     def _verification(self, proven: _Proven) -> Verification:
         asked, best, proof = self._asked, proven.best, proven.proof
@@ -177,7 +191,7 @@ class EstimatorCourt:
         trials = self._solutions()
         if trials and trials[0].attempt.is_reproduced:
             return trials
-        for candidate in estimator_candidates(self._asked.settings, self._holds, self._asked.only):
+        for candidate in self._estimators():
             self._hear(candidate)
         if not self._alike:
             raise self._first_error or self._asked.untried(self._holds)

@@ -35,11 +35,26 @@ def verdict(asked: Asked, success: OfSuccess | None = None) -> Verdict:
             continue
         if found[-1].verification.is_reproduced:
             return found[-1]
+    late = _of_arrival(asked) if success is None and found else None
+    if late is not None:
+        return late
     if not found and not errors:
         raise asked.untried("return")
     if not found:
         raise errors[0] if success is not None else _likeliest(asked, errors)
     return _nearest(found)
+
+
+def _of_arrival(asked: Asked) -> Verdict | None:
+    """With rewards in the row after their step, which few files have: asked where nothing else makes the column."""
+    only, settings = asked.only, asked.settings
+    may_be = only.preset in (None, "exact") and only.tries_presets and not only.is_scored
+    if not may_be or settings.arrives or settings.is_over_units or not _has_values(asked):
+        return None
+    from gaecli.studies.arrival import verification_of_arrival
+
+    made = verification_of_arrival(asked)
+    return None if made is None else Verdict(made)
 
 
 def _likeliest(asked: Asked, errors: Sequence[GaeError]) -> GaeError:

@@ -337,7 +337,11 @@ def test_a_column_that_was_made_so_is_verified_so(tmp_path: Path, run_gae) -> No
     gaecli.compute(path, **ARRIVAL)
     found = run_gae("verify", str(path), "--reward-at", "arrival", "--preset", "exact", "--json")
     assert found.returncode == 0, found.stdout + found.stderr
-    assert run_gae("verify", str(path), "--preset", "exact").returncode == 3
+    unasked = gaecli.verify(path)
+    assert unasked.is_reproduced
+    assert unasked.best.flags == {"reward_at": "arrival"}
+    assert "--reward-at arrival" in " ".join(unasked.flags)
+    assert not gaecli.verify(path, preset="sb3").is_reproduced
     of_all_presets = run_gae("verify", str(path), "--reward-at", "arrival", "--json")
     assert of_all_presets.returncode == 0, of_all_presets.stdout + of_all_presets.stderr
 

@@ -94,6 +94,20 @@ def test_td_errors_are_td0_too(tmp_path: Path) -> None:
     assert (only.is_reproduced, only.best.estimator, only.best.gamma) == (True, "td0", GAMMA)
 
 
+def test_a_lambda_return_with_next_values_of_its_own_is_no_gae(tmp_path: Path) -> None:
+    given, lam, later = rollout(), 0.9, 0.0
+    given["next_value"] = np.random.default_rng(8).normal(size=NUM_STEPS)
+    made = np.zeros(NUM_STEPS)
+    for t in reversed(range(NUM_STEPS)):
+        following = 0.0 if given["terminated"][t] else float(given["next_value"][t])
+        beyond = following if t in LAST else (1 - lam) * following + lam * later
+        later = float(given["reward"][t]) + GAMMA * beyond
+        made[t] = later - float(given["value"][t])
+    found = gaecli.verify(written(tmp_path, given, advantage=made))
+    assert found.is_reproduced
+    assert (found.best.estimator, found.best.gamma, found.best.lam) == ("td-lambda", GAMMA, lam)
+
+
 @pytest.mark.parametrize(
     ("n", "holds", "only"),
     [
