@@ -15,6 +15,8 @@ from gaecli.report.text_flow import TextColumn, TextGrid
 
 #: An id longer than this is cut in the middle.
 WIDEST_CELL = 24
+#: Between columns.
+_GAP = 2
 
 
 def head_lines(steps: Sequence[StepInfo], canvas: Canvas) -> list[Text]:
@@ -45,7 +47,8 @@ def episode_lines(
         directory = common_directory(files)
         lead.append(_column("file", [file.removeprefix(directory) for file in files], canvas))
     lead.append(TextColumn("row", [Text(f"{episode.row:,}") for episode in episodes]))
-    keys = [_column(name, [e.key.get(name) for e in episodes], canvas) for name in episodes[0].key]
+    room = canvas.width - TextGrid(lead).width - _GAP
+    keys = [_ids(name, [e.key.get(name) for e in episodes], room, canvas) for name in episodes[0].key]
     if are_responses:
         rewards = _numbers("reward", [episode.total_reward for episode in episodes], canvas)
         return _stacked(lead, [*keys, rewards], canvas)
@@ -57,6 +60,14 @@ def episode_lines(
         _numbers("mean value", [episode.mean_value for episode in episodes], canvas),
     ]
     return _stacked(lead, rest, canvas)
+
+
+def _ids(heading: str, values: Sequence[Any], room: int, canvas: Canvas) -> TextColumn:
+    """With every digit and letter that there is room for: `--episode` takes what stands here."""
+    cells = [canvas.glyphs.missing if value is None else str(value) for value in values]
+    is_text = any(isinstance(value, str) for value in values)
+    shown = [Text(canvas.shorten(cell, max(room, WIDEST_CELL))) for cell in cells]
+    return TextColumn(heading, shown, align="left" if is_text else "right")
 
 
 def _column(heading: str, values: Sequence[Any], canvas: Canvas) -> TextColumn:

@@ -17,7 +17,11 @@ from gaecli.layouts.frames import Frame
 from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
+from gaecli.studies.typed_ids import spellings
 
+#: What a listing puts in the place of the middle of a long id.
+CUTS = ("…", "...")
+_MOST_NAMED = 4
 #: Rows of which ids are compared at a time.
 ROWS_AT_A_TIME = 1 << 18
 
@@ -201,16 +205,39 @@ def _given(wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _matches(stream: SummarisedStream, wanted: Mapping[str, Any]) -> list[tuple[int, int]]:
     """(file, row) of every row whose ids are those, compared as text."""
     found = []
+    wanted = {role: _whole(stream, role, str(text)) for role, text in _given(wanted).items()}
     for index, opened in enumerate(stream.files):
         names = {role: _column_of(opened.file, opened.layout.key_roles, role) for role in _given(wanted)}
         for start, columns in _cells(opened, list(names.values())):
             is_it: BoolArray | None = None
             for role, name in names.items():
-                here = equals(columns[name], str(wanted[role]))
+                here = equals(columns[name], wanted[role])
                 is_it = here if is_it is None else is_it & here
             if is_it is not None:
                 found += [(index, start + row) for row in np.flatnonzero(is_it).tolist()]
     return found
+
+
+def _whole(stream: SummarisedStream, role: str, text: str) -> str:
+    """An id that a listing has cut in its middle. `UsageError` where several are cut so."""
+    cut = next((mark for mark in CUTS if mark in text), None)
+    if cut is None:
+        return text
+    head, _, tail = text.partition(cut)
+    found: set[str] = set()
+    for opened in stream.files:
+        name = _column_of(opened.file, opened.layout.key_roles, role)
+        for _, columns in _cells(opened, [name]):
+            labels = map(str, columns[name].as_ids().categories or ())
+            found |= {one for one in labels if one.startswith(head) and one.endswith(tail)}
+    if text in found or not found:
+        return text
+    if len(found) > 1:
+        listed = ", ".join(f"`{one}`" for one in sorted(found)[:_MOST_NAMED])
+        raise UsageError(
+            f"{len(found):,} ids read {text}: {listed}", hint="pass one of them whole, or `--row`"
+        )
+    return found.pop()
 
 
 def _column_of(file: RolloutFile, roles: Roles, role: str) -> str:
@@ -223,11 +250,15 @@ def _column_of(file: RolloutFile, roles: Roles, role: str) -> str:
 
 
 def equals(column: Column, text: str) -> BoolArray:
-    """[n] whether the cell reads as `text`: `17` is 17, and `17.0` where the column holds floats."""
+    """[n] whether the cell reads as `text`: `17` is 17, and `17.0` where the column holds floats.
+
+    So is a moment, a span or a decimal, however it is written.
+    """
+    names = {text} if column.coded is None else spellings(text)
     column = column.as_ids()
     values = column.values
     if column.categories is not None:
-        codes = [code for code, label in enumerate(column.categories) if str(label) == text]
+        codes = [code for code, label in enumerate(column.categories) if str(label) in names]
         is_it = np.isin(values, codes)
     else:
         try:
