@@ -21,7 +21,7 @@ from gaecli.commands.forecast import existing_columns, forecast
 from gaecli.commands.raw_cells import statistics_of_cells
 from gaecli.commands.readable import readable_settings
 from gaecli.commands.single_rows import first_steps, keys_of
-from gaecli.commands.warnings import only_file, reading_notes
+from gaecli.commands.warnings import reading_notes
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimators.base import Estimator
@@ -217,7 +217,7 @@ class _Inspector:
             for found in stream.visit(self.context, self._look):
                 self._add(found)
             statistics = self._statistics
-            warnings += reading_notes(statistics.totals, self.settings, only_file(self.plan))
+            warnings += reading_notes(statistics.totals, self.settings, opened)
         except GaeError as error:
             problem = error
         data_set = self.plan.data_set

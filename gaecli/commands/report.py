@@ -18,7 +18,7 @@ from gaecli.commands.readable import readable_settings
 from gaecli.commands.report_files import checked_target, default_output, write_page
 from gaecli.commands.report_parts import episodes_of, groups_of, placed_findings, scatter_of
 from gaecli.commands.single_rows import keys_of
-from gaecli.commands.warnings import only_file, reading_notes
+from gaecli.commands.warnings import reading_notes
 from gaecli.diagnosis import Checkup
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError, UsageError
@@ -247,7 +247,7 @@ class _Report:
         notes = [
             *stream.warnings,
             *stored_settings(stream.opened),
-            *reading_notes(totals, settings, only_file(self.plan)),
+            *reading_notes(totals, settings, stream.opened),
         ]
         return ReportContent(
             source=self.source,

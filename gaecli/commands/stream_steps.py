@@ -161,9 +161,7 @@ class StreamSteps:
             return None
         self.outputs.data_sets.found(opened, entries)
         outcome = Outcome.up_to_date(opened, targets, entries)
-        outcome.warnings.extend(
-            findings(opened.plan, outcome.totals, outcome.facts, self.settings, self.device)
-        )
+        outcome.warnings.extend(findings(opened, outcome.totals, outcome.facts, self.settings, self.device))
         outcome.warnings.extend(self._of_success(opened, outcome))
         return outcome
 
@@ -241,7 +239,9 @@ class StreamSteps:
         )
         outcome.warnings.extend(ready.warnings)
         outcome.sketches, outcome.edges = ready.book, ready.edges
-        outcome.warnings.extend(findings(plan, outcome.totals, outcome.facts, self.settings, self.device))
+        outcome.warnings.extend(
+            findings(ready.opened, outcome.totals, outcome.facts, self.settings, self.device)
+        )
         outcome.warnings.extend(self._of_success(ready.opened, outcome))
         data_set = plan.data_set
         if data_set is not None and ready.opened.number in self.outputs.data_sets.behind_caches:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gaecli.commands.warnings import only_file, reading_notes
+from gaecli.commands.warnings import reading_notes
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError
 from gaecli.label_settings import OPERATORS
@@ -235,7 +235,7 @@ class _Swept:
         self.longest_episode = max(self.longest_episode, opened.longest_episode)
         self.num_successes += sum(one.num_successes for one in opened.outcomes or ())
         self.warnings += reading.stream.warnings
-        self.warnings += reading_notes(totals, self.points.reference, only_file(plan))
+        self.warnings += reading_notes(totals, self.points.reference, opened)
         layout = reading.stream.layout.name
         self.files += [SweepFile(str(path), self.output.place(path), layout=layout) for path in plan.paths]
 

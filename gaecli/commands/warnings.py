@@ -8,22 +8,23 @@ from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.group_facts import StageFacts
 from gaecli.pipeline.notes import counted
+from gaecli.pipeline.opening import OpenStream
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
-from gaecli.summary import BootstrapCounts, WarningNote
+from gaecli.summary import WarningNote
 
 
 def findings(
-    plan: StreamPlan,
+    opened: OpenStream,
     totals: Totals,
     facts: StageFacts,
     settings: Settings,
     device: Device,
 ) -> list[WarningNote]:
     """All that there is to tell of numbers that were computed."""
-    file = only_file(plan)
+    file = only_file(opened.plan)
     notes = [
-        *reading_notes(totals, settings, file),
+        *reading_notes(totals, settings, opened),
         *_degenerate(totals, facts, settings, file),
         *_unscored(totals, file),
         *_overflows(totals, settings, file),
@@ -39,11 +40,12 @@ def findings(
     return notes
 
 
-def reading_notes(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
+def reading_notes(totals: Totals, settings: Settings, opened: OpenStream) -> list[WarningNote]:
     """What the rules in force make of the rows, whatever is then computed from them."""
+    file = only_file(opened.plan)
     return [
         *_deviations(totals, settings, file),
-        *_bootstraps(totals.bootstrapped, totals.counts.episodes, settings, file),
+        *_bootstraps(totals, settings, opened),
         *_dropped(totals, file),
         *_of_streams(totals, file),
         *_second_values(totals, settings, file),
@@ -113,18 +115,25 @@ def _exact_hint(settings: Settings) -> str | None:
     return "pass `--truncation exact` to bootstrap there" if settings.truncation != "drop" else None
 
 
-def _bootstraps(
-    counts: BootstrapCounts, num_episodes: int, settings: Settings, file: str | None
-) -> list[WarningNote]:
+def _bootstraps(totals: Totals, settings: Settings, opened: OpenStream) -> list[WarningNote]:
     """Never silently: what stood in for V(sₜ₊₁) where the file does not say."""
+    counts, num_episodes, file = totals.bootstrapped, totals.counts.episodes, only_file(opened.plan)
     notes = []
     if counts.zero:
+        from gaecli.likely_values import way_to_next_values
+
+        way = way_to_next_values(opened.files[0].file, opened.files[0].layout, settings)
+        first = (
+            "name a column with `--next-value-column`"
+            if way is None
+            else f"pass `{way}` if that is V of the next state"
+        )
         notes.append(
             counted(
                 "bootstrap-zero",
                 (counts.zero, num_episodes),
                 file,
-                hint="name a column with `--next-value-column`, or pass `--bootstrap current` or `--bootstrap error`",
+                hint=f"{first}, or pass `--bootstrap current` or `--bootstrap error`",
             )
         )
     if counts.current and settings.bootstrap == "current":
