@@ -286,6 +286,11 @@ def holds_kinds(name: str) -> bool:
     return bool(all_words_of(name) & _VALUE_WORDS)
 
 
+def speaks_of_next_state(name: str) -> bool:
+    """Whether a flag is by its name of the state after the step, as `next.done` of LeRobot and TorchRL is."""
+    return name.lower().startswith(("next.", "next/"))
+
+
 def tells_at_ends(name: str) -> bool:
     """Whether a name is that of a length or a return of episodes."""
     words = all_words_of(name)

@@ -12,6 +12,7 @@ from gaecli.checks.base import CellBlock, CheckRule, Hits, Window
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import level_of
 from gaecli.layouts.flag_columns import FlagColumns
+from gaecli.names import speaks_of_next_state
 from gaecli.records import dataclass
 
 #: Of the episode borders that ids or steps tell, so many must carry a flag one row off.
@@ -115,8 +116,9 @@ class _FirstRow:
 
 def done_on_first_row(window: Window) -> _FirstRow | None:
     """The very first row of the file ends an episode, and no id says that it was its last."""
-    is_decided = window.context.settings.done_at is not None
-    if is_decided or window.context.flags.done_at != "end":
+    flags, done_at = window.context.flags, window.context.settings.done_at
+    is_told = flags.done is not None and speaks_of_next_state(flags.done) and not window.has_ids
+    if done_at is not None or is_told or flags.done_at != "end":
         return None
     where = window.lane_starts & window.ended
     second = int(np.argmax(window.in_lane))

@@ -120,7 +120,7 @@ def _bootstraps(totals: Totals, settings: Settings, opened: OpenStream) -> list[
     counts, num_episodes, file = totals.bootstrapped, totals.counts.episodes, only_file(opened.plan)
     notes = []
     if counts.zero:
-        from gaecli.likely_values import way_to_next_values
+        from gaecli.commands.likely_values import way_to_next_values
 
         way = way_to_next_values(opened.files[0].file, opened.files[0].layout, settings)
         first = (

@@ -59,6 +59,17 @@ class TestFlags:
         assert (finding.row, finding.count) == (0, 1)
         assert examine(columns, done_at="end").checkup.findings == []
 
+    def test_what_is_done_next_is_an_end_on_the_first_row_too(self, clean, examine, tmp_path):
+        columns = without(with_done(clean), "episode_id", "env_id", "t")
+        columns["next.done"] = columns.pop("done")
+        columns["next.done"][0] = True
+        assert examine(columns).checkup.findings == []
+        counts = gaecli.compute(tmp_path / "rollout.parquet", dry_run=True).files[0].counts
+        assert counts.terminated + counts.truncated == np.count_nonzero(columns["next.done"])
+        by_ids = with_done(clean, at="start")
+        by_ids["next.done"] = by_ids.pop("done")
+        assert "GAE001" in examine(by_ids).codes
+
     def test_done_inside_an_episode(self, clean, examine):
         columns = with_done(clean)
         middle = ends(clean, "terminated")[3] - 5
