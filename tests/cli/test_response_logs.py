@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import re
 import shlex
 import shutil
@@ -374,7 +375,7 @@ def test_what_torch_saved_without_tensors_is_refused_with_a_way_to_read_it(tmp_p
     """slime 624b824, slime/observability/rollout_data_utils.py, save_debug_rollout_data: an archive of a pickle."""
     path = tmp_path / "5.pt"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("5/data.pkl", b"\x80\x02}q\x00.")
+        archive.writestr("5/data.pkl", pickle.dumps({"samples": [{"reward": 1.0}]}, protocol=2))
         archive.writestr("5/version", b"3\n")
     with pytest.raises(
         gaecli.FileError, match=r"written by `torch\.save`, and is no dict of tensors"

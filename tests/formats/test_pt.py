@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import json
 import os
 import pickle
+import shlex
 import sys
 import time
 import types
@@ -278,20 +280,44 @@ def test_what_is_no_plain_tensor_is_told_where_it_is_needed(tmp_path: Path, kind
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "says", "place"),
     [
-        ([1, 2], "is no dict of tensors: it holds a list"),
-        (REWARDS, "is no dict of tensors: it holds one tensor"),
-        ({"samples": [{"reward": 1.0}]}, "`samples` is a list, not a tensor"),
-        ({}, "it holds no tensor"),
-        ({"a": 1}, "it holds no tensor"),
+        ([1, 2], "is no dict of tensors: it holds a list", None),
+        (REWARDS, "is no dict of tensors: it holds one tensor", None),
+        ({"samples": [{"reward": 1.0}]}, "`samples` is a list, not a tensor", '["samples"]'),
+        ([{"reward": REWARDS}], "is no dict of tensors: it holds a list", ""),
+        ({"runs": [{"reward": REWARDS}], "seed": [1]}, "`runs` is a list, not a tensor", '["runs"]'),
+        ({}, "it holds no tensor", None),
+        ({"a": 1}, "it holds no tensor", None),
     ],
 )
-def test_a_file_without_tensors_is_told_to_be_one(tmp_path: Path, content: Any, says: str) -> None:
+def test_a_file_without_tensors_is_told_to_be_one(
+    tmp_path: Path, content: Any, says: str, place: str | None
+) -> None:
+    """With the command that makes lines of what is a list of dicts, and of slime what may be of it."""
     torch.save(content, tmp_path / "r.pt")
     with pytest.raises(gaecli.FileError, match=says) as raised:
         gaecli.compute(tmp_path / "r.pt")
-    assert '["samples"]' in raised.value.hint
+    hint = raised.value.hint
+    assert ("slime" in hint) is (place == '["samples"]')
+    assert (f"weights_only=True){place}]'" in hint) is (place is not None)
+
+
+def test_the_lines_of_a_list_of_dicts_are_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(
+        {"episodes": [{"reward": torch.arange(3.0), "id": 7}, {"reward": torch.ones(2)}]}, tmp_path / "r.pt"
+    )
+    with pytest.raises(gaecli.FileError) as raised:
+        gaecli.compute(tmp_path / "r.pt")
+    _, _, command = raised.value.hint.partition("python -c ")
+    code, path, _, made = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", ["-c", path])
+    exec(code, {})
+    assert made == str(tmp_path / "r.jsonl")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [{"reward": [0.0, 1.0, 2.0], "id": 7}, {"reward": [1.0, 1.0]}]
 
 
 def test_a_file_of_old_is_a_pickle_alone(tmp_path: Path) -> None:

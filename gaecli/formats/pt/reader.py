@@ -38,7 +38,6 @@ from gaecli.formats.pt.pickled import (
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
 from gaecli.formats.stored import parse_document
-from gaecli.shell_words import file_word
 
 _DAMAGE = (*MALFORMED, OSError)
 _MOST_PROVENANCE_BYTES = 16 << 20
@@ -72,7 +71,7 @@ class PtInput(NpzInput):
         self.columns: Mapping[str, ColumnInfo] = dict(self._columns())
         self._members = {name: self.storage(tensor.storage) for name, tensor in self.tensors.items()}
         if not any(info.unusable is None and info.shape for info in self.columns.values()):
-            raise _no_tensors(path, self.columns)
+            raise _no_tensors(path, self.columns, self.tree)
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         self.num_rows = max((info.shape[0] for info in self.columns.values() if info.shape), default=0)
 
@@ -209,7 +208,7 @@ def _container(path: Path, tree: Any) -> PickledNode:
     """
     if not isinstance(tree, PickledNode) or not tree.is_dict:
         what = tensor_of(tree)
-        raise _refusal(path, "it holds " + (what if isinstance(what, str) else "one tensor"))
+        raise _refusal(path, "it holds " + (what if isinstance(what, str) else "one tensor"), tree)
     inner = [value for _, value in tree.items if isinstance(value, PickledNode) and value.is_dict]
     if _holds_tensors(tree):
         return tree
@@ -221,20 +220,19 @@ def _holds_tensors(node: PickledNode) -> bool:
     return any(isinstance(tensor_of(value), Tensor) for _, value in node.items)
 
 
-def _no_tensors(path: Path, columns: Mapping[str, ColumnInfo]) -> FileError:
+def _no_tensors(path: Path, columns: Mapping[str, ColumnInfo], tree: Any) -> FileError:
     reasons = [f"`{name}` is {info.unusable}" for name, info in columns.items() if info.unusable is not None]
-    return _refusal(path, "; ".join(reasons[:3]) or "it holds no tensor")
+    return _refusal(path, "; ".join(reasons[:3]) or "it holds no tensor", tree)
 
 
-def _refusal(path: Path, what: str) -> FileError:
+def _refusal(path: Path, what: str, tree: Any) -> FileError:
+    from gaecli.formats.pt.ways_on import way_on
+
     if "tensordict." in what:
         from gaecli.formats.ways_on import unread_tensor_dict
 
         return unread_tensor_dict(path)
     return FileError(
         f"`{path}` was written by `torch.save`, and is no dict of tensors: {what}",
-        hint="tensors of a dict are read, and nothing else, which could run code; samples as slime saves them, if "
-        "you trust the file: python -c 'import json, sys, torch; [print(json.dumps(sample, default=str)) for sample "
-        f'in torch.load(sys.argv[1], weights_only=True)["samples"]]\' {file_word(path)} > '
-        f"{file_word(path.with_suffix('.jsonl'))}",
+        hint=f"tensors of a dict are read, and nothing else, which could run code; {way_on(path, tree)}",
     )
