@@ -134,7 +134,7 @@ def _metavar(param: Any) -> str:
 
 
 def _help(param: Any) -> Text:
-    help = _options(param.help.replace("\n", " ").strip())
+    help = _options((param.help or "").replace("\n", " ").strip())
     if param.metavar and _metavar(param) != param.metavar:
         help.append(f" One of {', '.join(param.metavar.split('|'))}.")
     if param.show_default and param.default not in (None, False):

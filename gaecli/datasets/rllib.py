@@ -41,6 +41,14 @@ def _has_runs(directory: Path) -> bool:
         return True
     folders = [entry for entry in directory.iterdir() if entry.is_dir()]
     return any(
-        _RUN.fullmatch(folder.name) or any(_RUN.fullmatch(inner.name) for inner in folder.iterdir())
+        _RUN.fullmatch(folder.name) or any(_RUN.fullmatch(name) for name in _names_in(folder))
         for folder in folders
     )
+
+
+def _names_in(folder: Path) -> list[str]:
+    """None of one that may not be listed: whoever lists all files says so."""
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except PermissionError:
+        return []

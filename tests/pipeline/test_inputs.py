@@ -28,15 +28,20 @@ def tree(tmp_path) -> Path:
 @pytest.fixture
 def closed(tree, monkeypatch) -> Path:
     """A folder that may not be listed; as root is bound by no mode, the system call says so."""
-    folder = tree / "one" / "two"
-    scan = os.scandir
+    return close(tree / "one" / "two", monkeypatch)
 
-    def scandir(path: object = "."):
-        if Path(os.fsdecode(path)).absolute() == folder:
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)
+def close(folder: Path, monkeypatch) -> Path:
+    def refused(listed):
+        def call(path: object = "."):
+            if Path(os.fsdecode(path)).absolute() == folder:
+                raise PermissionError(13, "Permission denied", str(path))
+            return listed(path)
+
+        return call
+
+    for name in ("scandir", "listdir"):  # `Path.iterdir` of Python 3.13 takes the one, before the other
+        monkeypatch.setattr(os, name, refused(getattr(os, name)))
     return folder
 
 
@@ -131,14 +136,7 @@ def test_partitions_that_cannot_be_read_are_missing_from_the_whole(tree, monkeyp
     """Their rows belong to the same stream as the others."""
     (tree / "one").rename(tree / "env=1")
     (tree / "env=2").mkdir()
-    scandir = os.scandir
-
-    def listing_fails(folder):
-        if Path(folder).name == "env=2":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", listing_fails)
+    close(tree / "env=2", monkeypatch)
     with pytest.raises(gaecli.FileError, match=f"no permission to look into `{tree}/env=2`, a part of"):
         gaecli.compute(tree)
 

@@ -363,7 +363,7 @@ def test_unused_columns_are_read_in_the_first_look_only(tmp_path, steps, monkeyp
     path = save(
         tmp_path / "run.parquet", {**columns, "coin": np.arange(count) % 2, "level": np.arange(count) / 7}
     )
-    compute(path)
+    compute(path, jobs=1)
     num_units = -(-count // 10)
     assert "level" not in seen
     assert seen.count("coin") == num_units + 1  # and once to see that it may be a flag
