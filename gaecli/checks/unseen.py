@@ -33,6 +33,11 @@ def unfilled_tail(look: FirstLook) -> Hits | None:
     return look.told("unfilled-tail")
 
 
+def unchained_values(look: FirstLook) -> Hits | None:
+    """Next values that are V of another row than the next one."""
+    return look.told("unchained-values")
+
+
 def goes_on_in_next_file(look: FirstLook) -> Hits | None:
     """Files that were taken apart, although the next one goes on with the last trajectory."""
     return look.told("goes-on-in-next-file", unit="file")
@@ -85,6 +90,19 @@ RULES = (
         why="a replay buffer is exported at its capacity, not at what was recorded, and lists are padded to one "
         "length: such rows enter as steps that earn nothing, flow into the last episode, and sit in every mean",
         fix="cut the arrays where the recording stops, or name the mask of the real steps with `--mask-column`",
+    ),
+    CheckRule(
+        "GAE205",
+        "unchained-values",
+        "warning",
+        "run",
+        unchained_values,
+        summary="next values inside trajectories are not V of the next row",
+        why="rows of a replay buffer that were shuffled or drawn, or that stand in reverse order or by turns, follow "
+        "one another in the file and not in time: an advantage then sums TD errors of steps that have nothing to do "
+        "with each other",
+        fix="write the rows in the order in which they were recorded, or name what tells it with `--episode-column`, "
+        "`--env-column` and `--step-column`",
     ),
     CheckRule(
         "GAE503",

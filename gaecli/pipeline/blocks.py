@@ -28,6 +28,7 @@ from gaecli.settings import Settings
 if TYPE_CHECKING:
     from gaecli.labels.outcomes import EpisodeParts
     from gaecli.labels.weights import Following
+    from gaecli.layouts.evidence.chains import ChainFacts
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class BlockSummary:
     in_time: FirstRows | None = None
     #: Moments of what the first stage compares, where they were asked for and nothing crosses the borders.
     measured: Mapping[Statistic, Measured] | None = None
+    #: What next values say of the order of the rows.
+    chain: ChainFacts | None = None
 
 
 class FirstRows(NamedTuple):
@@ -221,6 +224,7 @@ def summarise(
         facts=block.facts,
         ends=scanned.ends,
         tails=zero_tails(block),
+        chain=_chain(block),
         last_rows=scanned.start + block.file_rows(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],
@@ -231,6 +235,14 @@ def summarise(
         others=_others(scanned, address, estimator, settings),
         in_time=_first_rows(block) if looks_ahead else None,
     )
+
+
+def _chain(block: Block) -> ChainFacts | None:
+    if block.next_values is None or not block.has_values:
+        return None
+    from gaecli.layouts.evidence.chains import chain_facts
+
+    return chain_facts(block)
 
 
 def _first_rows(block: Block) -> FirstRows:

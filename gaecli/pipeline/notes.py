@@ -147,6 +147,12 @@ def _dropped_episodes(episodes: int, steps: int) -> str:
     )
 
 
+def _unchained_values(count: int, pairs: int, what: str) -> str:
+    return (
+        f"{count:,} of {pairs:,} next values looked at inside trajectories are not V of the next row: {what}"
+    )
+
+
 def _unfilled_tail(steps: int, total: int) -> str:
     return (
         f"{steps:,} of {total:,} steps are behind all others, or before them, and hold one number for reward and "
@@ -201,6 +207,7 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "second-values": _second_values,
     "single-units": _single_units,
     "stream-bootstrap-zero": _stream_bootstrap_zero,
+    "unchained-values": _unchained_values,
     "unfilled-tail": _unfilled_tail,
     "unscored": _unscored,
     "zero-variance": _zero_variance,

@@ -245,6 +245,11 @@ class TestValues:
         at = _cuts_with_a_row_below(clean)
         assert (finding.row, finding.count) == (at[0], len(at))
 
+    def test_next_values_of_rows_that_were_shuffled(self, clean, examine):
+        columns = rows(clean, np.random.default_rng(1).permutation(len(clean["t"])))
+        finding = examine(without(columns, "env_id", "episode_id", "t")).one("GAE205")
+        assert "as where rows were shuffled" in finding.message
+
 
 class TestCells:
     @pytest.mark.parametrize("name", ["reward", "value", "terminated"])

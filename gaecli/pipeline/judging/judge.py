@@ -27,7 +27,6 @@ from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.judging.filler_rows import filler_rows
 from gaecli.pipeline.judging.ids import unused_ids
 from gaecli.pipeline.judging.missed_rewards import missed_rewards
-from gaecli.pipeline.judging.unfilled import unfilled_tails
 from gaecli.pipeline.judging.unseen_ends import judge_ends, unseen_of
 from gaecli.records import dataclass
 from gaecli.settings import Settings
@@ -71,7 +70,8 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         *_inverted_flags(case),
         *_unseen_ends(case),
         *masked,
-        *unfilled_tails(str(case.paths[0]), case.summaries, case.combined),
+        *_unfilled_tails(case),
+        *_chains(case),
         *filler_rows(case.summaries, case.roles, str(case.paths[0])),
         *_clock_falls(case),
         *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
@@ -79,6 +79,23 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         *ids,
         *_unused_borders(case),
     ]
+
+
+def _unfilled_tails(case: StreamEvidence) -> list[WarningNote]:
+    if not any(part.tails for part in case.summaries):
+        return []
+    from gaecli.pipeline.judging.unfilled import unfilled_tails
+
+    return unfilled_tails(str(case.paths[0]), case.summaries, case.combined)
+
+
+def _chains(case: StreamEvidence) -> list[WarningNote]:
+    found = [part.chain for part in case.summaries if part.chain is not None]
+    if not any(one.is_broken for one in found):
+        return []
+    from gaecli.pipeline.judging.chains import unchained_values
+
+    return unchained_values(str(case.paths[0]), found, case.settings)
 
 
 def _unit_notes(case: StreamEvidence) -> list[WarningNote]:
