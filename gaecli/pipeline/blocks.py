@@ -19,7 +19,7 @@ from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import Column
 from gaecli.layouts.evidence.flags import BlockEnds
-from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
+from gaecli.layouts.evidence.tails import HeldSteps, ZeroTails, held_steps, zero_tails
 from gaecli.moments import GroupedMoments
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, Lanes, NextRows, UnitLanes
@@ -70,7 +70,8 @@ class BlockSummary:
     in_time: FirstRows | None = None
     #: Moments of what the first stage compares, where they were asked for and nothing crosses the borders.
     measured: Mapping[Statistic, Measured] | None = None
-    #: What next values say of the order of the rows.
+    #: Steps that look like padding that repeats, and what next values say of the order of the rows.
+    held: HeldSteps | None = None
     chain: ChainFacts | None = None
 
 
@@ -225,6 +226,7 @@ def summarise(
         ends=scanned.ends,
         tails=zero_tails(block),
         chain=_chain(block),
+        held=held_steps(block),
         last_rows=scanned.start + block.file_rows(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],

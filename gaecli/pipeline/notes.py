@@ -153,11 +153,9 @@ def _unchained_values(count: int, pairs: int, what: str) -> str:
     )
 
 
-def _unfilled_tail(steps: int, total: int) -> str:
-    return (
-        f"{steps:,} of {total:,} steps are behind all others, or before them, and hold one number for reward and "
-        "value alike, as rows do of a buffer that was saved before it was full, or padding"
-    )
+def _unfilled_tail(steps: int, total: int, what: str = "hold one number for reward and value alike") -> str:
+    which = f"{steps:,} of {total:,} steps are behind all others, or before them, and {what}"
+    return f"{which}, as rows do of a buffer that was saved before it was full, or padding"
 
 
 def _flag_never_set(steps: int, episodes: int, flags: str) -> str:

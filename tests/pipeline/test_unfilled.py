@@ -186,3 +186,68 @@ class TestNoNumbers:
         with pytest.raises(DataError) as caught:
             gaecli.compute(table(tmp_path / "run.parquet", buffer), dry_run=True)
         assert "saved before it was full" not in caught.value.message
+
+
+class TestRepeatedValues:
+    """V of the last step over and over, with one reward."""
+
+    LENGTHS = np.array([12, 9, 5, 8])
+    KEPT = np.arange(12) < LENGTHS[:, None]
+
+    def rows(self, reward: float = 0.0) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(2)
+        rewards, values = (rng.normal(size=self.KEPT.shape) for _ in range(2))
+        last = np.take_along_axis(values, self.LENGTHS[:, None] - 1, axis=1)
+        return {
+            "rewards": np.where(self.KEPT, rewards, reward),
+            "values": np.where(self.KEPT, values, last),
+        }
+
+    @pytest.mark.parametrize("reward", [0.0, -1.0])
+    @pytest.mark.parametrize("layout", ["nested", "batch-major", "time-major", "ids"])
+    def test_at_the_ends_of_rows_of_one_length(self, tmp_path, layout, reward):
+        columns = self.rows(reward)
+        if layout == "nested":
+            path = table(tmp_path / "r.parquet", {name: list(cells) for name, cells in columns.items()})
+        elif layout == "ids":
+            columns = {name.rstrip("s"): cells.ravel() for name, cells in columns.items()}
+            path = table(tmp_path / "r.parquet", columns | {"episode_id": np.repeat(np.arange(4), 12)}, 48)
+        else:
+            path = tmp_path / "r.npz"
+            np.savez(
+                path, **{name: cells.T if "time" in layout else cells for name, cells in columns.items()}
+            )
+        how = {} if layout == "ids" else {"layout": layout}
+        assert notes_of(path, **how)["unfilled-tail"] == 3 + 7 + 4
+
+    @pytest.mark.parametrize("rows", [None, 24])
+    @pytest.mark.parametrize("flag", ["once", "on"])
+    def test_behind_a_flag(self, tmp_path, monkeypatch, flag, rows):
+        if rows is not None:
+            monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
+        ends = np.arange(12) >= self.LENGTHS[:, None] - 1
+        if flag == "once":
+            ends &= np.arange(12) < self.LENGTHS[:, None]
+        columns = {name.rstrip("s"): cells.ravel() for name, cells in self.rows().items()}
+        path = table(tmp_path / "r.parquet", columns | {"terminated": ends.ravel()}, row_group_size=24)
+        assert notes_of(path)["unfilled-tail"] == 3 + 7 + 4
+
+    def test_not_of_a_critic_that_says_the_same_of_many_states(self, tmp_path):
+        columns = self.rows()
+        columns["values"] = columns["values"].round()
+        path = table(tmp_path / "r.parquet", {name: list(cells) for name, cells in columns.items()})
+        assert "unfilled-tail" not in notes_of(path, layout="nested")
+
+    @pytest.mark.parametrize("share", [0.2, 0.9])
+    def test_not_of_episodes_that_begin_alike(self, tmp_path, share):
+        """Many of one step, with V of the first state each time."""
+        rng = np.random.default_rng(3)
+        ends = rng.random(200) < share
+        first = np.append(True, ends[:-1])
+        columns = {"reward": np.zeros(200), "value": np.where(first, 0.4, rng.normal(size=200))}
+        path = table(tmp_path / "r.parquet", columns | {"terminated": ends}, 200)
+        assert "unfilled-tail" not in notes_of(path)
+
+    def test_not_of_bandits(self, tmp_path):
+        columns = {"reward": np.zeros(60), "value": np.ones(60), "terminated": np.ones(60, bool)}
+        assert "unfilled-tail" not in notes_of(table(tmp_path / "r.parquet", columns, 60))

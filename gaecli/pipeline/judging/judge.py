@@ -82,7 +82,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
 
 
 def _unfilled_tails(case: StreamEvidence) -> list[WarningNote]:
-    if not any(part.tails for part in case.summaries):
+    if not any(part.tails or part.held for part in case.summaries):
         return []
     from gaecli.pipeline.judging.unfilled import unfilled_tails
 

@@ -16,10 +16,22 @@ from gaecli.summary import WarningNote
 
 #: Of all other steps so many have a value, or the critic says 0 everywhere.
 _MOST_VALUED = 0.5
+#: Of other steps so many have the value of the step before by chance; else the critic says the same of many states.
+_MOST_REPEATED = 0.02
+#: Of ends that a step follows, so many have padding behind them where there is any.
+_MOST_HELD = 0.5
+
+_HINT = (
+    "leave them out of the file; if they are padding, name the mask of the real steps with `--mask-column`"
+)
 
 
 def unfilled_tails(path: str, summaries: Sequence[BlockSummary], combined: Combined) -> list[WarningNote]:
     """Steps of one number for reward and value behind all others, in every lane and in every row of lists."""
+    return _zeros(path, summaries, combined) or _held(path, summaries)
+
+
+def _zeros(path: str, summaries: Sequence[BlockSummary], combined: Combined) -> list[WarningNote]:
     tails = [summary.tails for summary in summaries]
     if not any(tails):
         return []
@@ -29,15 +41,21 @@ def unfilled_tails(path: str, summaries: Sequence[BlockSummary], combined: Combi
     total = sum(summary.ends.counts.steps for summary in summaries)
     if not found or found >= total or valued < _MOST_VALUED * (looked_at - found):
         return []
-    return [
-        counted(
-            "unfilled-tail",
-            (found, total),
-            path,
-            hint="leave them out of the file; if they are padding, name the mask of the real steps with "
-            "`--mask-column`",
-        )
-    ]
+    return [counted("unfilled-tail", (found, total), path, hint=_HINT)]
+
+
+def _held(path: str, summaries: Sequence[BlockSummary]) -> list[WarningNote]:
+    """Steps that repeat the one before them, behind an end or behind all others."""
+    held = [summary.held for summary in summaries if summary.held is not None]
+    in_tails = sum(one.in_tails for one in held) if sum(one.num_tails for one in held) > 1 else 0
+    is_usual = sum(one.num_held for one in held) >= _MOST_HELD * sum(one.num_ends for one in held)
+    behind = sum(one.behind_ends for one in held) if is_usual else 0
+    steps, repeats = sum(one.steps for one in held), sum(one.repeats for one in held)
+    if not in_tails + behind or repeats > _MOST_REPEATED * steps:
+        return []
+    numbers = (in_tails + behind, sum(summary.ends.counts.steps for summary in summaries))
+    what = "hold one reward and the value of the step before, over and over"
+    return [counted("unfilled-tail", numbers, path, names=(what,), hint=_HINT)]
 
 
 def _open(summaries: Sequence[BlockSummary], combined: Combined) -> int:
