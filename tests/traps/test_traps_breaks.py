@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -162,3 +164,61 @@ def test_lanes_of_arrays_are_looked_at_one_by_one(tmp_path, is_flagged):
     columns |= {"last_values": np.zeros(3), "elapsed_step": table, "terminated": ends & is_flagged}
     found = notes_of(write(tmp_path, columns, ".npz"), "unused-id")
     assert [note.count for note in found] == ([] if is_flagged else [2])
+
+
+DRAWN = np.random.default_rng(8)
+NUM_ENVS, ENV_ROWS = 3, 60
+ENDED = DRAWN.random(NUM_ENVS * ENV_ROWS) < 0.08
+COUNT = np.tile(np.arange(ENV_ROWS), NUM_ENVS)
+TIMES = {
+    "global_step": COUNT,
+    "total_env_frames": COUNT * 4 + 100,
+    "wall_time": np.concatenate([DRAWN.random(ENV_ROWS).cumsum() for _ in range(NUM_ENVS)]),
+    "elapsed": COUNT * 0.02,
+}
+NO_TIMES = {
+    "rollout_step": COUNT,
+    "time_since_contact": np.tile(np.arange(6), NUM_ENVS * 10) * 0.1,
+    "steps_left": ENV_ROWS - COUNT,
+    "train_step": np.arange(NUM_ENVS * ENV_ROWS) // 20,
+    "step_time": DRAWN.random(NUM_ENVS * ENV_ROWS),
+}
+
+
+class TestTimesThatGoOnOverEnds:
+    """Environments one after the other, each with several episodes, and a time of each environment."""
+
+    def columns(self, name, cells, **more):
+        size = NUM_ENVS * ENV_ROWS
+        numbers = {part: np.random.default_rng(9).normal(size=size) for part in ("reward", "value")}
+        return numbers | {"terminated": ENDED, name: cells} | more
+
+    @pytest.mark.parametrize("rows", [None, 25])
+    @pytest.mark.parametrize("name", TIMES)
+    def test_falling_elsewhere_is_told(self, tmp_path, monkeypatch, name, rows):
+        if rows is not None:
+            in_blocks(rows, monkeypatch)
+        path = write(tmp_path, self.columns(name, TIMES[name]), ".parquet")
+        (note,) = notes_of(path, "unused-id")
+        assert (note.count, "the first at row 60 of" in note.message) == (NUM_ENVS - 1, True)
+        assert re.search(r"goes on over (\d+) of \1 known ends", note.message)
+        assert "--env-column" in note.hint
+
+    @pytest.mark.parametrize("name", NO_TIMES)
+    def test_what_begins_anew_by_itself_is_not(self, tmp_path, name):
+        path = write(tmp_path, self.columns(name, NO_TIMES[name]), ".parquet")
+        assert [note for note in notes_of(path, "unused-id") if "goes on over" in note.message] == []
+
+    def test_falling_at_known_ends_alone_is_not(self, tmp_path):
+        ends = ENDED | (COUNT == ENV_ROWS - 1)
+        path = write(tmp_path, self.columns("global_step", COUNT, terminated=ends), ".parquet")
+        assert notes_of(path, "unused-id") == []
+
+    def test_the_flag_of_the_hint_cuts_there(self, tmp_path):
+        columns = self.columns("global_step", COUNT)
+        path = write(tmp_path, columns, ".parquet")
+        (note,) = notes_of(path, "unused-id")
+        assert "--truncated-column global_step=59" in note.hint
+        gaecli.compute(path, truncated_column="global_step=59")
+        wanted = plain_gae(columns["reward"], columns["value"], ENDED | (COUNT == ENV_ROWS - 1))
+        np.testing.assert_allclose(pq.read_table(path)["advantage"].to_numpy(), wanted, atol=1e-5)

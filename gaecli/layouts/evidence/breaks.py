@@ -19,6 +19,7 @@ from gaecli.formats.base import Column
 from gaecli.layouts.evidence.interleaved import TurnFacts, turns_in
 from gaecli.layouts.keys import has_duplicates, names_at
 from gaecli.layouts.list_items import row_locator
+from gaecli.names import word_set, words_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
 
@@ -29,6 +30,17 @@ Reading = Literal["restarts", "changes"]
 _JITTER = 1e-3
 #: Of neighbours, so many may be of different trajectories where no end is known that would speak for it.
 MOST_ALONE = 0.25
+#: What a time is called that goes up as long as its stream goes on, and beside what; others begin anew with an
+#: update, or count down.
+_TIMES = word_set(
+    "time times timestamp timestamps datetime clock step steps timestep timesteps frame frames tick ticks elapsed"
+)
+_BESIDE_TIMES = word_set(
+    "global total env environment envs wall sim simulation real abs absolute unix recorded agent interaction "
+    "interactions num n count counter s sec secs seconds ms us ns episode episodes ep traj trajectory at date"
+)
+#: One that does not go up evenly falls so seldom.
+_SELDOM = 0.05
 #: Of a column that is none, they tell.
 _FIRST_ROWS = 1 << 10
 
@@ -107,6 +119,11 @@ class Neighbours:
         )
 
 
+def is_time(name: str) -> bool:
+    words = words_of(name)
+    return not _TIMES.isdisjoint(words) and all(one in _TIMES or one in _BESIDE_TIMES for one in words)
+
+
 def column_breaks(
     block: Block,
     neighbours: Neighbours,
@@ -122,7 +139,9 @@ def column_breaks(
     # Phases and turns change within a row of lists, which is a trajectory by itself.
     changed = _changes(cells, absent, neighbours) if block.list_offsets is None else None
     # Codes of texts go up for no reason.
-    restarted, direction = _restarts(cells, absent, neighbours) if column.categories is None else (None, 0)
+    restarted, direction = None, 0
+    if column.categories is None:
+        restarted, direction = _restarts(cells, absent, neighbours, is_time(name))
     moved, lanes = Column(cells, absent, categories=column.categories), block.lanes
 
     def first_row(where: BoolArray | None) -> int | None:
@@ -191,8 +210,13 @@ def _changes(cells: Array, absent: BoolArray | None, neighbours: Neighbours) -> 
     return None if has_duplicates(lanes * (len(starts) + 1) + codes + 1) else changed
 
 
-def _restarts(cells: Array, absent: BoolArray | None, neighbours: Neighbours) -> tuple[BoolArray | None, int]:
-    """([N - 1] it goes against its direction, that direction); None if it stands still, or jumps as none does."""
+def _restarts(
+    cells: Array, absent: BoolArray | None, neighbours: Neighbours, is_time: bool = False
+) -> tuple[BoolArray | None, int]:
+    """([N - 1] it goes against its direction, that direction); None if it stands still, or jumps as none does.
+
+    A time goes up as it likes, and falls now and then.
+    """
     follow, first = neighbours.follow, slice(_FIRST_ROWS)
     if absent is not None or ((cells[1:][first] == cells[:-1][first]) & follow[first]).any():
         return None, 0
@@ -202,7 +226,8 @@ def _restarts(cells: Array, absent: BoolArray | None, neighbours: Neighbours) ->
         return None, 0
     direction = 1 if num_rises >= num_falls else -1
     forward, back = (rises, falls) if direction == 1 else (falls, rises)
-    if min(num_rises, num_falls) and not _is_anew(cells, forward, back):
+    falls_seldom = is_time and num_falls <= _SELDOM * num_pairs
+    if min(num_rises, num_falls) and not falls_seldom and not _is_anew(cells, forward, back):
         return None, 0
     return back, direction if num_pairs else 0
 

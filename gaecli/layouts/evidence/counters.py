@@ -16,16 +16,16 @@ def flag_of_counter(name: str, begins: Sequence[float], stops: Sequence[float]) 
     `begins`: the numbers at which it begins anew; `stops`: those before. None where each is another.
     """
     if begins and min(begins) == max(begins):
-        return f"--done-column {word(f'{name}={_written(begins[0])}')} --done-at start", begins[0]
+        return f"--done-column {word(f'{name}={written(begins[0])}')} --done-at start", begins[0]
     if stops and min(stops) == max(stops):
-        return f"--done-column {word(f'{name}={_written(stops[0])}')} --done-at end", stops[0]
+        return f"--done-column {word(f'{name}={written(stops[0])}')} --done-at end", stops[0]
     return None
 
 
 def use_of_counter(name: str, flag: tuple[str, float]) -> str:
     flags, number = flag
     what = "begins" if flags.endswith("start") else "ends"
-    return f"pass `{flags}` if an episode {what} wherever `{name}` is {_written(number)}"
+    return f"pass `{flags}` if an episode {what} wherever `{name}` is {written(number)}"
 
 
 def flag_in(name: str, numbers: Array, follows: BoolArray) -> tuple[str, float] | None:
@@ -38,5 +38,5 @@ def flag_in(name: str, numbers: Array, follows: BoolArray) -> tuple[str, float] 
     return flag_of_counter(name, numbers[anew + 1].tolist(), numbers[anew].tolist())
 
 
-def _written(number: float) -> str:
+def written(number: float) -> str:
     return str(int(number)) if float(number).is_integer() else repr(float(number))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gaecli.layouts.evidence.breaks import MOST_ALONE, Breaks, ColumnBreaks, Reading
-from gaecli.layouts.evidence.counters import flag_of_counter, use_of_counter
+from gaecli.layouts.evidence.breaks import MOST_ALONE, Breaks, ColumnBreaks, Reading, is_time
+from gaecli.layouts.evidence.counters import flag_of_counter, use_of_counter, written
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
@@ -91,13 +91,18 @@ def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> Warni
         where = min([*places, *map(stream.row_of, broken)], default=(0, 0))
         place = f"row {where[1]} of `{stream.paths[where[0]]}`"
         if breaks.inside and breaks.at_ends == stream.num_ends:
-            flag = _flag(name, blocks, stream, broken) if reading == "restarts" else None
+            flag = None
+            if reading == "restarts":
+                flag = flag_of_counter(name, *_borders(blocks, stream, broken))
             return _knows_more(name, reading, breaks, stream, place, flag)
         if min(stream.num_ends, breaks.inside) >= _FEWEST_SHIFTED and not breaks.at_ends:
             if stream.num_ends == breaks.before_ends:
                 return _is_beside(name, reading, breaks, stream, place, "before")
             if stream.num_ends == breaks.behind_ends:
                 return _is_beside(name, reading, breaks, stream, place, "behind")
+        goes_up = reading == "restarts" and all(block.direction >= 0 for block in blocks)
+        if breaks.inside and goes_up and is_time(name):
+            return _falls_elsewhere(name, breaks, stream, place, _borders(blocks, stream, broken)[1])
     return None
 
 
@@ -133,10 +138,10 @@ def _changes_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> list[int
     return [following for lane, following in stream.borders if lasts[lane] != firsts[following]]
 
 
-def _flag(
-    name: str, blocks: Sequence[ColumnBreaks], stream: _Stream, broken: Sequence[int]
-) -> tuple[str, float] | None:
-    """The flags for a counter that begins at one number, or stops at one, and that number."""
+def _borders(
+    blocks: Sequence[ColumnBreaks], stream: _Stream, broken: Sequence[int]
+) -> tuple[list[float], list[float]]:
+    """The numbers at which a counter begins anew, and those before."""
     lanes = {following: lane for lane, following in stream.borders}
     firsts, lasts = (
         np.concatenate(
@@ -146,7 +151,7 @@ def _flag(
     )
     begins = [number for block in blocks for number in block.begins or ()] + [firsts[at] for at in broken]
     stops = [number for block in blocks for number in block.stops or ()] + [lasts[lanes[at]] for at in broken]
-    return flag_of_counter(name, begins, stops)
+    return begins, stops
 
 
 def _knows_more(
@@ -155,6 +160,24 @@ def _knows_more(
     known = f", as at all {stream.num_ends:,} ends that are known" if stream.num_ends else ""
     where = f"{breaks.inside:,} times within what is taken for one trajectory{known}; the first at {place}"
     return _note(name, reading, breaks, stream, where, repair=_use(name, reading, flag))
+
+
+def _falls_elsewhere(
+    name: str, breaks: Breaks, stream: _Stream, place: str, stops: Sequence[float]
+) -> WarningNote:
+    """No time goes back: rows of several environments stand one after the other, each with all its episodes."""
+    where = (
+        f"{breaks.inside:,} times within what is taken for one trajectory, and goes on over "
+        f"{stream.num_ends - breaks.at_ends:,} of {stream.num_ends:,} known ends; the first at {place}"
+    )
+    repair = (
+        "if rows of several environments stand one after the other, add a column that numbers these, and name it "
+        "with `--env-column`"
+    )
+    if stops and min(stops) == max(stops):
+        named = word(f"{name}={written(stops[0])}")
+        repair = f"pass `--truncated-column {named}` if its rows are cut off there, or {repair}"
+    return _note(name, "restarts", breaks, stream, where, repair=repair)
 
 
 def _is_beside(
