@@ -114,6 +114,8 @@ class BlockFacts:
     inverted: InvertedFacts | None = None
     #: Of a mask over rows that are trajectories.
     mask: MaskFacts | None = None
+    #: Ends without a terminal flag whose next value is that of a slot which the mask leaves out.
+    masked_ends: int = 0
     #: Rows that stood behind later ones, by the clock of a file without a step column.
     clock_falls: int = 0
     first_clock_fall: int | None = None

@@ -281,11 +281,17 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
     last_kept = np.concatenate((trajectory[kept][1:] != trajectory[kept][:-1], [True]))[: len(kept)]
     ends_terminated = _any_per_trajectory(block.terminated, trajectory)
     ends_truncated = _any_per_trajectory(block.truncated, trajectory)
-    next_values = None
+    next_values, facts = None, block.facts
     if rule.mode == "cut" and not rule.shift:  # where a step follows another one, it did so before
         next_values = None if block.next_values is None else block.next_values[kept]
     elif block.next_values is not None or rule.shift:
-        final = _final_next_value(block, trajectory, rule)[trajectory[kept]]
+        from gaecli.layouts.behind_masks import last_next_values, last_own_values
+
+        if rule.shift:
+            final = last_own_values(block, trajectory)[trajectory[kept]]
+        else:
+            final, count = last_next_values(block, trajectory, mask)
+            final, facts = final[trajectory[kept]], replace(facts, masked_ends=count)
         own = _own_next_values(block, kept, last_kept, rule)
         next_values = np.where(last_kept & ~np.isnan(final), final, own)
     rows = block.placement.to_steps(np.arange(block.placement.num_rows, dtype=np.int64))
@@ -304,6 +310,7 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         missing_rewards=None if block.missing_rewards is None else block.missing_rewards[kept],
         slots=_slots(block.values, kept, trajectory, rows) if rule.fills else None,
         stream_ends=_compressed_ends(block, kept),
+        facts=facts,
         placement=Placement(block.placement.num_rows, order=rows[kept]),
     )
 
@@ -346,21 +353,3 @@ def _any_per_trajectory(flags: BoolArray, trajectory: Array) -> BoolArray:
     found = np.zeros(int(trajectory[-1]) + 1 if len(trajectory) else 0, np.bool_)
     found[trajectory[flags]] = True
     return found
-
-
-def _final_next_value(block: Block, trajectory: Array, rule: MaskRule) -> Array:
-    """V beyond the last step of each trajectory, masked out or not: where a flag stands, and else in the last slot.
-
-    With a shifted mask the last slot is never a step; where the trajectory was cut by length, its own
-    V is what lies beyond the last step.
-    """
-    final = np.full(int(trajectory[-1]) + 1 if len(trajectory) else 0, np.nan)
-    last = np.flatnonzero(block.cuts)
-    if rule.shift:
-        last = last[block.truncated[last]]
-        final[trajectory[last]] = block.values[last]
-    elif block.next_values is not None:
-        final[trajectory[last]] = block.next_values[last]
-        flagged = np.flatnonzero(block.truncated & ~np.isnan(block.next_values))  # before padding
-        final[trajectory[flagged]] = block.next_values[flagged]
-    return final

@@ -118,6 +118,14 @@ def _zero_variance(count: int, whose: str) -> str:
     return f"{what} no variance, or a single step: normalised to 0"
 
 
+def _masked_ends(count: int, next_value: str, mask: str) -> str:
+    trajectories = "1 trajectory ends" if count == 1 else f"{count:,} trajectories end"
+    return (
+        f"{trajectories} in slots that `{mask}` leaves out: V of the state after the last step is `{next_value}` of "
+        "the last of these slots, which is another number than that of the step"
+    )
+
+
 def _flat_groups(count: int, alone: int) -> str:
     groups = "1 group has" if count == 1 else f"{count:,} groups have"
     single = f" ({alone:,} with a single response)" if alone else ""
@@ -197,6 +205,7 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "first-row-rewards": _first_row_rewards,
     "flat-groups": _flat_groups,
     "last-rows": _last_rows,
+    "masked-ends": _masked_ends,
     "no-lengths": _no_lengths,
     "preset-early-ends": _preset_early_ends,
     "preset-truncation": _preset_truncation,

@@ -404,6 +404,7 @@ NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "first-row-rewards": ((2,), ()),
     "flat-groups": ((2, 1), ()),
     "last-rows": ((2,), ("`--reward-at arrival`", "states")),
+    "masked-ends": ((2,), ("next_value", "mask")),
     "no-lengths": ((2,), ("len",)),
     "scored-as-zero": ((2,), ()),
     "unscored": ((2,), ()),

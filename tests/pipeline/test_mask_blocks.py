@@ -213,3 +213,69 @@ def test_next_values_of_their_own_rows_count_where_nothing_is_skipped_behind_the
             gaecli.compute(path, layout=table, **how)
             found = turned(np.load(path)["advantage"])
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+TAILS = {"zeros": (0.0, 0.0), "one number": (-1.0, -1.0), "nothing": (0.0, np.nan)}
+
+
+def padded_rows(tail: str) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+    """Rows that no flag ends, with a next value of their own in every step."""
+    random, lengths = np.random.default_rng(6), (9, 6, 1, 8)
+    mask = np.arange(9) < np.array(lengths)[:, None]
+    content = {name: random.normal(size=mask.shape) for name in ("rewards", "values", "next_values")}
+    content["rewards"][~mask] = 0.0
+    if tail in TAILS:
+        content["values"][~mask], content["next_values"][~mask] = TAILS[tail]
+    elif tail == "last value":
+        for row, length in enumerate(lengths):
+            content["values"][row, length:] = content["values"][row, length - 1]
+            content["next_values"][row, length:] = 0.0
+    return content | {"mask": mask}, lengths
+
+
+def masked_outcome(folder: Path, layout: str, content: dict[str, np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    how = {"lam": 1.0, "gamma": 1.0, "mask_column": "mask", "mask_mode": "skip", "overwrite": True}
+    if layout == "nested":
+        path = folder / "r.parquet"
+        pq.write_table(pa.table({name: list(cells) for name, cells in content.items()}), path)
+        summary = gaecli.compute(path, **how)
+        cells = pq.read_table(path)["advantage"].to_pylist()
+        found = np.array([[np.nan if item is None else item for item in row] for row in cells])
+    else:
+        path = folder / "r.npz"
+        np.savez(path, **content)
+        summary = gaecli.compute(path, layout=layout, **how)
+        found = np.load(path)["advantage"]
+    return found, [note.count for note in summary.warnings if note.code == "masked-ends"]
+
+
+@pytest.mark.parametrize("layout", ["batch-major", "nested"])
+@pytest.mark.parametrize("tail", [*TAILS, "last value"])
+def test_padding_behind_a_row_says_nothing_of_the_value_beyond_it(
+    layout: str, tail: str, tmp_path: Path
+) -> None:
+    """At γ = λ = 1 the first advantage is the sum of rewards and the next value of the last step, less V."""
+    content, lengths = padded_rows(tail)
+    found, warned = masked_outcome(tmp_path, layout, content)
+    for row, length in enumerate(lengths):
+        beyond = content["next_values"][row, length - 1]
+        total = content["rewards"][row].sum()
+        if length > 1:  # next values of inner steps are other numbers than V of the row below
+            total += (content["next_values"][row, : length - 1] - content["values"][row, 1:length]).sum()
+        assert found[row, 0] == pytest.approx(total + beyond - content["values"][row, 0], abs=1e-5)
+    assert warned == []
+
+
+@pytest.mark.parametrize("layout", ["batch-major", "nested"])
+def test_numbers_of_slots_behind_a_row_that_stand_for_the_value_beyond_it_are_told(
+    layout: str, tmp_path: Path
+) -> None:
+    """They may be those of an answer of a tool; where a flag says that the row is over, they are of no use."""
+    content, lengths = padded_rows("numbers")
+    found, warned = masked_outcome(tmp_path, layout, content)
+    assert warned == [3]
+    last = content["rewards"][2, 0] + content["next_values"][2, -1] - content["values"][2, 0]
+    assert found[2, 0] == pytest.approx(last, abs=1e-5)
+    ends = np.arange(9) == np.array(lengths)[:, None] - 1
+    for flag in ("terminated", "truncated"):
+        assert masked_outcome(tmp_path, layout, content | {flag: ends})[1] == []

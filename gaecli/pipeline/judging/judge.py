@@ -190,10 +190,14 @@ def _mask_notes(case: StreamEvidence) -> list[WarningNote]:
     facts = [summary.facts.mask for summary in case.summaries if summary.facts.mask is not None]
     if not facts:
         return []
-    from gaecli.pipeline.judging.masks import check_reading, never_masked
+    from gaecli.pipeline.judging.masks import check_reading, masked_ends, never_masked
 
     check_reading(case.paths[0], facts, case.roles, case.settings)
-    return never_masked(case.paths[0], facts, case.roles, case.settings)
+    count = sum(summary.facts.masked_ends for summary in case.summaries)
+    return [
+        *never_masked(case.paths[0], facts, case.roles, case.settings),
+        *masked_ends(case.paths[0], count, case.roles),
+    ]
 
 
 def _check_flags_inside(case: StreamEvidence) -> None:

@@ -9,6 +9,7 @@ from gaecli.block_facts import MaskFacts
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.layouts.masks import looks_like_ends
+from gaecli.pipeline.notes import counted
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
@@ -25,6 +26,18 @@ def check_reading(path: Path, facts: Sequence[MaskFacts], roles: Roles, settings
         hint=f"pass `--not-done-column {word(name)}` if 0 is the end of an episode, `--mask-column {word(name)}` "
         "if it is no step",
     )
+
+
+def masked_ends(path: Path, count: int, roles: Roles) -> list[WarningNote]:
+    """Slots behind the last step hold numbers of their own: V of an answer of a tool, or of padding."""
+    if not count:
+        return []
+    name = roles.get("next_value") or ""
+    hint = (
+        f"if these slots are padding, make `{name}` null there, or set the flag of the end on the last step that is "
+        "kept: its own next value counts then"
+    )
+    return [counted("masked-ends", (count,), str(path), names=(name, roles.get("mask") or ""), hint=hint)]
 
 
 def never_masked(
