@@ -67,7 +67,10 @@ def _second_values(totals: Totals, settings: Settings, file: str | None) -> list
     if not totals.second_values or is_one_step:
         return []
     numbers, names = (totals.second_values,), (settings.estimator,)
-    hint = "`--next-value-column none` goes by V of the next row, and leaves ends without a value"
+    hint = (
+        "pass `--next-value-column none` to go by V of the next row, which leaves ends without a value; "
+        "`td-lambda` is defined with both"
+    )
     return [counted("second-values", numbers, file, names=names, hint=hint)]
 
 

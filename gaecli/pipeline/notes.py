@@ -181,8 +181,9 @@ def _second_values(count: int, estimator: str) -> str:
     is_one = count == 1
     values = f"{count:,} next {'value' if is_one else 'values'} inside trajectories {'is' if is_one else 'are'} not V"
     return (
-        f"{values} of the next row, and `{estimator}` is defined with one V of each state: TD errors go by "
-        "the next values, and what they add up to by V of each row"
+        f"{values} of the next row, and `{estimator}` is defined with one V of each state: TD errors go by the next "
+        "values, and what later steps add is counted from V of the rows, so that the difference of the two stays in "
+        "the numbers"
     )
 
 

@@ -202,9 +202,8 @@ class TestSb3Itself:
     @pytest.mark.parametrize(("num_steps", "num_envs"), [(1, 1), (64, 1), (128, 7), (1, 5)])
     @pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (1.0, 1.0), (0.9, 0.0), (0.0, 0.5)])
     def test_random_rollouts(self, num_steps, num_envs, end_probability, gamma, lam):
-        import gymnasium
-        import torch
-        from stable_baselines3.common.buffers import RolloutBuffer
+        gymnasium, torch = pytest.importorskip("gymnasium"), pytest.importorskip("torch")
+        RolloutBuffer = pytest.importorskip("stable_baselines3.common.buffers").RolloutBuffer
 
         import gaecli
 
