@@ -134,11 +134,30 @@ def _signals_are_not_ignored() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+#: Module -> what it draws numbers from, and how that is before any is drawn; of "" those of modules without tests.
+_generators: dict[str, list[tuple[Any, Any]]] = {}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    from numpy.random import Generator
+
+    tests = {item.module.__name__ for item in session.items if isinstance(item, pytest.Function)}
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(ROOT / "tests")):
+            drawn = [one for one in vars(module).values() if isinstance(one, Generator)]
+            found = _generators.setdefault(name if name in tests else "", [])
+            found += [(one, one.bit_generator.state) for one in drawn]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests call functions for what the command says, as a process costs half a second: flags stay flags in that.
 
-    Marked `keywords` are tests of what the functions say.
+    Marked `keywords` are tests of what the functions say. What is drawn does not depend on which tests were run in
+    this process before.
     """
+    module = item.module.__name__ if isinstance(item, pytest.Function) else ""
+    for generator, state in (*_generators.get(module, ()), *_generators.get("", ())):
+        generator.bit_generator.state = state
     is_of_functions = item.get_closest_marker("keywords") is not None
     keyword_words.in_keywords = in_keywords if is_of_functions else str
 
