@@ -37,10 +37,29 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 #: So many new objects, where Python's own 700 have the collector take a tenth of the time of a small run.
 COLLECT_AT = 20_000
 
+#: So much room has to be in memory for the files of tests: a container may have some MiB of it.
+ROOM_BYTES = 4 << 30
+MEMORY = Path("/dev/shm")
+
 StartedGae = WarmProcess | subprocess.Popen[bytes]
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
+
+
+def _is_room_in(folder: Path) -> bool:
+    """For files that can also be run."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize >= ROOM_BYTES and not found.f_flag & os.ST_NOEXEC
+
+
+# Each of thousands of tests makes a folder and some files, for which a disk that others want takes longer than what
+# is done with them. `TMPDIR=/tmp pytest` leaves them there, and so does `.ci/run slow`.
+if sys.platform == "linux" and _is_room_in(MEMORY):
+    os.environ.setdefault("TMPDIR", str(MEMORY))
 
 # Else duckdb tells at the end of the process what of it is still there. No sooner: pytest collects garbage before.
 atexit.register(gc.unfreeze)
