@@ -1,7 +1,8 @@
 """A part of a grid in which what could matter still meets: the default run tries it, `-m slow` the rest.
 
 `pairs(...)` and `turns(...)` give the values of one `parametrize`. Of a grid that several of them make, or fixtures,
-the marks `@pytest.mark.pairs` and `@pytest.mark.turns` say the same.
+the marks `@pytest.mark.pairs` and `@pytest.mark.turns` say the same. `@pytest.mark.few(3)` is for cases of one kind,
+and `@pytest.mark.few("this", "that")` names those that differ in it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def pairs(*axes: Iterable[Any]) -> list[Any]:
     A fault shows where one value is, or where two meet, and hardly ever takes a third.
     """
     grid = list(product(*_numbered(axes)))
-    return _marked(axes, grid, _cover(grid, 2))
+    return _marked(axes, grid, set(_cover(grid, 2)))
 
 
 def turns(*axes: Iterable[Any]) -> list[Any]:
@@ -59,14 +60,16 @@ def _is_slow(value: Any) -> bool:
 
 
 def mark_the_rest(metafunc: pytest.Metafunc) -> None:
-    """As `slow`, of a test that is marked `pairs` or `turns`; where that is not run, it is not made."""
+    """As `slow`, of a test that is marked `pairs`, `turns` or `few`; where that is not run, it is not made."""
     marks = set(map(attrgetter("name"), metafunc.definition.iter_markers()))
-    number = 2 if "pairs" in marks else 1 if "turns" in marks else 0
-    if not number or "slow" in marks:
+    if "slow" in marks or not marks & {"pairs", "turns", "few"}:
         return
     calls = [call for call in metafunc._calls if not _is_slow(call)]
     points = _points(calls)
-    kept = _cover(points, number)
+    if "few" in marks:
+        kept = _few(points, [call.id for call in calls], metafunc.definition.get_closest_marker("few").args)
+    else:
+        kept = set(_cover(points, 2 if "pairs" in marks else 1))
     for call, point in zip(calls, points, strict=True):
         if point not in kept:
             call.marks.append(pytest.mark.slow.mark)
@@ -81,10 +84,23 @@ def _points(calls: Sequence[Any]) -> list[Point]:
     return [tuple((axis, numbers[axis][name]) for axis, name in enumerate(call._idlist)) for call in calls]
 
 
-def _cover(grid: Sequence[Point], number: int) -> set[Point]:
+def _few(points: Sequence[Point], ids: Sequence[str], wanted: Sequence[Any]) -> set[Point]:
+    """Those of the ids, or so many: of a grid those that have the most values, of a list some from end to end."""
+    if isinstance(wanted[0], str):
+        if unknown := set(wanted).difference(ids):
+            raise ValueError(f"no case of {sorted(unknown)}: there are {list(ids)}")
+        return {point for point, name in zip(points, ids, strict=True) if name in wanted}
+    (number,) = wanted
+    if points and len(points[0]) > 1:
+        return set(_cover(points, 1)[:number])
+    last = len(points) - 1
+    return {points[round(turn * last / max(number - 1, 1))] for turn in range(number)} if points else set()
+
+
+def _cover(grid: Sequence[Point], number: int) -> list[Point]:
     """Points in which all values meet that meet in the grid, by so many; what was rare so far is preferred."""
     unmet = {meeting for point in grid for meeting in combinations(point, number)}
-    kept: set[Point] = set()
+    kept: list[Point] = []
     used: Counter[tuple[int, int]] = Counter()
     while unmet:
         best = max(
@@ -94,7 +110,7 @@ def _cover(grid: Sequence[Point], number: int) -> set[Point]:
                 -sum(used[value] for value in point),
             ),
         )
-        kept.add(best)
+        kept.append(best)
         used.update(best)
         unmet.difference_update(combinations(best, number))
     return kept

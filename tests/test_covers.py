@@ -25,6 +25,22 @@ def test_by_turns_each_value_of_each_axis_is_there() -> None:
     assert len(found) == max(map(len, AXES))
 
 
+def test_of_cases_of_one_kind_there_are_so_many_from_end_to_end_or_those_that_are_named() -> None:
+    points, ids = [((0, number),) for number in range(9)], list("abcdefghi")
+    assert covers._few(points, ids, [1]) == {points[0]}
+    assert covers._few(points, ids, [3]) == {points[0], points[4], points[8]}
+    assert covers._few(points, ids, [20]) == set(points)
+    assert covers._few(points, ids, ["b", "c"]) == {points[1], points[2]}
+    with pytest.raises(ValueError, match=r"no case of \['z'\]"):
+        covers._few(points, ids, ["b", "z"])
+
+
+def test_a_few_of_a_grid_are_of_different_values() -> None:
+    found = covers._few(GRID, [str(point) for point in GRID], [3])
+    assert len(found) == 3
+    assert len({value for point in found for _, value in point}) == 3 + 3 + 2
+
+
 def test_of_a_grid_with_holes_what_meets_in_it_meets() -> None:
     grid = [point for point in GRID if (0, "a") not in point or (2, "h") in point]
     found = covers._cover(grid, 2)
