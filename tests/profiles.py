@@ -21,9 +21,9 @@ if PROFILE == "ci":
     # examples after any change, and in each order of tests. To look for them takes a second in every worker.
     providers._get_local_constants = lambda: providers._local_constants
 
-_SHARE = {"ci": 0.15, "explore": 25}.get(PROFILE, 1)
+_SHARE = {"ci": 0.1, "explore": 25}.get(PROFILE, 1)
 
 
 def examples(number: int, **more: Any) -> settings:
-    """Of a test whose examples cost something: so many in a thorough run, a seventh of them in every run."""
+    """Of a test whose examples cost something: so many in a thorough run, a tenth of them in every run."""
     return settings(max_examples=math.ceil(number * _SHARE), **more)

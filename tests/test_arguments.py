@@ -50,6 +50,7 @@ def rollouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_of_no_type_is_told_with_an_example_that_is_of_the_right_one(name: str) -> None:
     function = FUNCTIONS[name]

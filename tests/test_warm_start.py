@@ -12,10 +12,10 @@ import pytest
 
 RUNS = [
     ("compute", "r.parquet", "-o", "-"),
-    ("compute", "r.parquet"),
-    ("inspect", "-", "--json"),
 ]
 MORE_RUNS = [
+    ("compute", "r.parquet"),
+    ("inspect", "-", "--json"),
     ("compute", "--help"),
     ("sweep", "r.parquet", "--gamma", "0.9,0.99"),
     ("compute", "r.parquet", "--gama", "1"),

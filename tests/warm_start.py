@@ -167,7 +167,7 @@ class WarmStart:
 
     def close(self) -> None:
         self._socket.close()
-        self._server.communicate(timeout=30)
+        self._server.communicate(timeout=120)
 
 
 class WarmProcess:

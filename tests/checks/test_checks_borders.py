@@ -128,6 +128,7 @@ def test_that_every_rule_about_steps_is_tried() -> None:
     assert steps - set().union(*(codes for _, codes in PLANTED.values())) == {"GAE005", "GAE201"}
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize(
     ("planted", "cut"),
     [
@@ -175,7 +176,7 @@ def test_findings_do_not_depend_on_files(
             assert place.startswith(f"row {row}")
 
 
-@pytest.mark.pairs
+@pytest.mark.few(3)
 @pytest.mark.parametrize("reset", [0.0, 1.0])
 @pytest.mark.parametrize("with_env", [False, True])
 @pytest.mark.parametrize("rows", [1, 4, None])

@@ -250,7 +250,7 @@ def steps_of(trajectories: list[tuple[str, str, str, float]]) -> Rows:
     return rows
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("block_rows", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize("num_files", [1, 2])
 def test_steps_are_compared_as_whole_trajectories_in_any_blocks(

@@ -83,6 +83,7 @@ class TestInputs:
         assert finding.file == str(two)
         assert (finding.count, finding.unit) == (1, "file")
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(
         "pattern", ["{:04}", "part-{:05}-1f0c-c000.snappy", "part.{}", "data_{}", "chunk_{:03}"]
     )

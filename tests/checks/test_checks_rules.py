@@ -252,6 +252,7 @@ class TestValues:
 
 
 class TestCells:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("name", ["reward", "value", "terminated"])
     def test_nulls(self, clean, examine, name):
         is_null = np.zeros(len(clean["t"]), bool)
@@ -261,6 +262,7 @@ class TestCells:
         assert (finding.row, finding.count) == (90, 2)
         assert f"`{name}` is null" in finding.message
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
     def test_numbers_that_are_not_finite(self, clean, examine, number):
         columns = {**clean, "value": clean["value"].copy()}

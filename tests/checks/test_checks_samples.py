@@ -56,6 +56,7 @@ def test_sample_data(sample_data, name):
     assert checkup.exit_code == 0
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", SAMPLES)
 def test_files_of_other_writers(name):
     found = [folder / name for folder in SAMPLE_FOLDERS if (folder / name).exists()]

@@ -249,7 +249,7 @@ def test_a_device_is_never_replaced(run_gae, tmp_path, flags):
 def test_a_fifo_nobody_writes_to_is_no_input(run_gae, tmp_path):
     fifo = tmp_path / "r.parquet"
     os.mkfifo(fifo)
-    result = run_gae("compute", fifo, timeout=20)
+    result = run_gae("compute", fifo, timeout=120)
     assert result.returncode == 4
     assert "not a regular file" in result.stderr
 
@@ -314,11 +314,12 @@ def large_file(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_ends_in_130_and_leaves_nothing(start_gae, large_file, number):
     before = large_file.read_bytes()
     run = start_gae("compute", large_file, "--normalize", "episode", "--done-at", "end")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not any(entry.name.endswith(".tmp") for entry in large_file.parent.iterdir()):
         assert run.poll() is None, run.communicate()
         assert time.monotonic() < deadline
@@ -326,7 +327,7 @@ def test_a_signal_in_the_middle_ends_in_130_and_leaves_nothing(start_gae, large_
     while run.poll() is None:  # again and again, as impatient people do
         run.send_signal(number)
         time.sleep(0.002)
-    output, errors = run.communicate(timeout=30)
+    output, errors = run.communicate(timeout=120)
     assert run.returncode == 130
     assert errors == b"interrupted; nothing was left half-written\n"
     assert output == b""
@@ -352,13 +353,18 @@ def test_what_nohup_ignores_stays_ignored(gae_command, large_file):
 
 def test_a_signal_while_many_files_are_worked_on_leaves_whole_files_only(start_gae, run_gae, tmp_path):
     paths = [write(tmp_path / f"{number:03}.parquet", seed=number) for number in range(100)]
-    before = [path.stat().st_ino for path in paths]
-    run = start_gae("compute", tmp_path, "-q")
-    while [path.stat().st_ino for path in paths] == before:
-        assert run.poll() is None
-        time.sleep(0.001)
-    run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=30)
+    contents = [path.read_bytes() for path in paths]
+    for _ in range(5):  # on a busy machine all may be done when the first is seen
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content)
+        before = [path.stat().st_ino for path in paths]
+        run = start_gae("compute", tmp_path, "-q")
+        while [path.stat().st_ino for path in paths] == before and run.poll() is None:
+            time.sleep(0.001)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=120)
+        if run.returncode != 0:
+            break
     assert run.returncode == 130, errors
     done = ["advantage" in pq.read_schema(path).names for path in paths]
     assert any(done)

@@ -75,6 +75,7 @@ def test_two_sets_of_columns_are_both_current(tmp_path):
     assert written(path, "a8") == advantages(columns(), 0.8)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     "settings",
     [

@@ -95,6 +95,7 @@ KINDS = (
 )
 
 
+@pytest.mark.few("cartpole.parquet", "logs/prime_rl_traces.jsonl")
 @pytest.mark.parametrize("name", KINDS)
 def test_the_command_that_it_ends_in_runs(name: str, sample_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "a file's name" / Path(name).name

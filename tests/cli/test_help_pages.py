@@ -27,6 +27,7 @@ def page(command, env):
     return result.output
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize(("command", "width"), turns(["", *COMMANDS], [40, 60, 80, 120]))
 def test_lines_fit(command, width):
     """Of examples those in which a flag and its value do not fit into 40 columns do not have to."""

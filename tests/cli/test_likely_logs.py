@@ -129,6 +129,7 @@ TABLES: dict[str, tuple[list[Row], Sequence[Any]]] = {
 }
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("given", [[], ["--estimator", "grpo"]], ids=["nothing asked", "groups asked"])
 @pytest.mark.parametrize("name", TABLES)
 def test_the_command_of_the_hint_compares_responses_to_one_prompt(

@@ -19,7 +19,7 @@ def test_a_word_is_broken_into_single_characters_where_no_more_fit(width: int) -
 
 @pytest.mark.parametrize("columns", ["1", "19"])
 def test_a_narrow_pipe_gets_a_table_of_twenty_columns(run_gae, sample_data: Path, columns: str) -> None:
-    result = run_gae("inspect", sample_data / "cartpole.parquet", env={"COLUMNS": columns}, timeout=30)
+    result = run_gae("inspect", sample_data / "cartpole.parquet", env={"COLUMNS": columns}, timeout=120)
     assert result.returncode == 0, result.stderr
     assert "reward" in result.stdout
 
@@ -31,6 +31,7 @@ def test_what_is_no_width_is_none(run_gae, columns: str) -> None:
     assert "--gamma" in result.stdout
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
 def test_help_spells_out_what_an_encoding_cannot_carry(run_gae, encoding: str) -> None:
     result = run_gae("compute", "--help", env={"PYTHONIOENCODING": encoding}, text=False)

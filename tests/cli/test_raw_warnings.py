@@ -73,6 +73,7 @@ def _each_run() -> Iterator[Any]:
         yield pytest.param(command, role, size, marks=pytest.mark.slow if is_left_out else ())
 
 
+@pytest.mark.few(30)
 @pytest.mark.parametrize(("command", "role", "size"), [*_each_run()])
 def test_python_warns_of_nothing_and_nothing_breaks(tmp_path, command, role, size):
     signs = np.where(np.arange(NUM_STEPS) % 2, -1.0, 1.0)

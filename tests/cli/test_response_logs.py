@@ -143,6 +143,7 @@ def test_check_takes_a_response_that_nobody_scored_as_the_library_does(tmp_path:
     assert [finding.rule.code for finding in check([path], Settings()).findings] == ["GAE600"]
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", LOGS)
 def test_the_command_of_the_hint_computes_what_the_library_does(
     run_gae: Callable[..., Any], logs: Path, name: str
@@ -389,6 +390,7 @@ def test_settings_of_a_log_are_those_of_its_command(logs: Path) -> None:
     assert shlex.split(info.log.command or "") == ["gae", *command_in(info.hint)]  # type: ignore[union-attr]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("command", "more"),
     [

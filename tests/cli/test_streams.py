@@ -29,6 +29,7 @@ def shell(gae_command, tmp_path):
     return run
 
 
+@pytest.mark.few(4)
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     "line",
@@ -96,6 +97,7 @@ def test_a_closed_stream_carries_nothing(shell, line, says):
     assert says in result.stderr
 
 
+@pytest.mark.few(">&- 2>&- <&-")
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_what_needs_no_stream_does_without(shell, closing):
     assert shell(f"gae compute r.parquet --dry-run {closing}").returncode == 0

@@ -61,6 +61,7 @@ def test_every_format_has_its_own_content_back(known, tmp_path: Path) -> None:
     assert known.name in ("hdf5", "arrow", "npz", "pt") or path.read_bytes() == before
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_parquet_of_every_writer_comes_back_byte_for_byte(writer: str, tmp_path: Path) -> None:
     """Spliced below the command, as the tables of these writers hold no rollouts."""
@@ -75,6 +76,7 @@ def test_parquet_of_every_writer_comes_back_byte_for_byte(writer: str, tmp_path:
     assert back.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "runs",
     [
@@ -187,6 +189,7 @@ def test_elsewhere_every_file_arrives_and_the_input_stays(tmp_path: Path) -> Non
         raise strip([plain], RunOptions(output=str(tmp_path / "out"))).failures[0].as_error()
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_data_set_has_its_marks_back_as_well(kind: str, tmp_path: Path) -> None:
     root = made(kind, tmp_path)

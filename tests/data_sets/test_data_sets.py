@@ -242,6 +242,7 @@ def test_a_minari_sidecar_has_the_episode_of_the_folder(minari: Path) -> None:
     assert table.column("advantage").null_count == 12
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
 @pytest.mark.parametrize("beyond", [3.0, None, float("nan")])
 @pytest.mark.parametrize("end", ["terminated", "truncated", "open"])

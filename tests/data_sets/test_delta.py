@@ -96,6 +96,7 @@ def test_names_with_odd_characters_are_found(tmp_path: Path) -> None:
     assert plan.open(plan.paths[0]).read_whole("env").label(0) == "x/y %20="
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "name",
     [

@@ -75,6 +75,7 @@ CARDS = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", CARDS)
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_features_are_added_in_the_manner_of_the_list(
@@ -98,6 +99,7 @@ def test_features_are_added_in_the_manner_of_the_list(
     assert features.plain()[-2:] == NEW  # type: ignore[index]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "features",
     [
@@ -143,6 +145,7 @@ def test_a_feature_that_is_there_takes_its_new_type(make: Callable[[str], Path])
     assert found == wanted.replace("  splits:\n", "  - name: return\n    dtype: float32\n  splits:\n")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("like", "listed"),
     [

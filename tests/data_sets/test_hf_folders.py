@@ -147,6 +147,7 @@ def test_one_bad_file_leaves_all_splits_as_they_were(make: Callable[[str], Path]
     assert content(root) == before
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("join", [True, False])
 def test_no_file_is_made_independent_of_the_list(
@@ -172,6 +173,7 @@ def test_one_file_or_one_split_is_not_written_in_place(make: Callable[[str], Pat
     assert all(labelled(root))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_copy_is_a_set_and_leaves_the_first_one_alone(
     make: Callable[[str], Path], tmp_path: Path, kind: str
@@ -189,6 +191,7 @@ def test_a_copy_is_a_set_and_leaves_the_first_one_alone(
     assert set(statuses(root, output=tmp_path / "copy2")) == {"written"}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", MAKERS)
 def test_sets_side_by_side_are_several(tmp_path: Path, kind: str) -> None:
     for name in ("a", "b"):

@@ -251,6 +251,7 @@ def test_a_table_that_was_moved_is_read_where_it_is(tmp_path: Path, monkeypatch:
     assert gaecli.inspect(tmp_path / "elsewhere").num_rows == 6
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("change", ["rename", "drop", "type"])
 def test_names_that_mean_other_columns_now_are_refused(configured: Path, change: str) -> None:
     table = iceberg(configured / "runs")
@@ -276,6 +277,7 @@ def edited(table: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(document))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "place", ["/etc/passwd", "s3://bucket/x.avro", "{location}/../outside.avro", "http://[::1]/x"]
 )
@@ -304,6 +306,7 @@ def test_metadata_cannot_have_code_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert gaecli.inspect(table).num_rows == 6
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("text", [b"", b"{", b"[" * 100_000, b'{"format-version": 9}', b"\x1f\x8b\x00"])
 def test_damaged_metadata_are_an_error_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
@@ -350,6 +353,7 @@ def test_rows_deleted_by_files_of_deletes_are_not_counted(
         gaecli.inspect(table)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("kind", "cells"), [("bool", [True, False]), ("text", ["positive", "negative"])])
 def test_labels_are_columns_of_their_own_types(configured: Path, kind: str, cells: list[Any]) -> None:
     table = iceberg(configured / "runs")

@@ -254,6 +254,7 @@ def _each_run() -> Iterator[Any]:
         yield pytest.param(kind, name, how, marks=marks)
 
 
+@pytest.mark.few(16)
 @pytest.mark.parametrize(("kind", "name", "how"), [*_each_run()])
 def test_a_damaged_description_is_an_error_and_no_folder_of_independent_files(
     tmp_path: Path, kind: str, name: str, how: str
@@ -281,6 +282,7 @@ def test_a_file_of_that_name_that_is_something_else_means_nothing(tmp_path: Path
 # A folder in a data set
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", MARKS)
 def test_a_folder_with_all_files_of_a_data_set_is_that(tmp_path: Path, kind: str) -> None:
     root, other = make(tmp_path / "set", kind), make(tmp_path / "other", kind)

@@ -51,6 +51,7 @@ def test_nor_through_a_link_that_stands_elsewhere(table: Path, tmp_path: Path) -
     assert content(table) == before
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("place", "sidecar"), turns(["", "new.parquet", "new/", "new/deeper.parquet"], [False, True])
 )
@@ -65,6 +66,7 @@ def test_no_result_is_put_into_the_folder_of_a_table(
     assert content(tmp_path) == before
 
 
+@pytest.mark.few(2)
 def test_a_table_is_read_and_written_elsewhere(table: Path, tmp_path: Path) -> None:
     before = content(table)
     summary = gaecli.compute(table, output=tmp_path / "out", **HALF)

@@ -60,7 +60,7 @@ def test_columns_of_gamma_and_lambda_are_those_of_the_loop(tmp_path: Path, layou
     np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("estimator", ["gae", "td-lambda", "td0", "mc"])
 @pytest.mark.parametrize("block_rows", [1, 3])
 def test_nothing_is_lost_at_the_borders_of_blocks(tmp_path: Path, estimator: str, block_rows: int) -> None:
@@ -95,6 +95,7 @@ def test_nothing_is_lost_at_the_borders_of_blocks(tmp_path: Path, estimator: str
     np.testing.assert_allclose(table["return"].to_numpy(), returns.reshape(-1), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("preset", ["exact", "brax", "finite-horizon", "pufferlib", "spinup", "openrlhf"])
 def test_a_column_of_one_number_is_that_number_for_all(tmp_path: Path, preset: str) -> None:
     """Under every recursion; whatever λ the preset has itself."""
@@ -171,6 +172,7 @@ def lam_of(n: int, name: str, number: float) -> float:
     return number ** (1 / (n - 1)) if n > 1 else 1.0
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("mode", ["skip", "keep"])
 @pytest.mark.parametrize(("name", "number"), [("lam_retain", 0.4), ("lam_alpha", 0.6)])
 def test_a_lambda_by_the_length_counts_the_steps_that_are_kept(

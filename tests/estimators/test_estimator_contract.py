@@ -101,6 +101,7 @@ def _is_of_its_layout(number: int, index: int) -> bool:
     return suffix == suffixes[number % len(suffixes)]
 
 
+@pytest.mark.few(40)
 @pytest.mark.parametrize(("kind", "layout", "suffix"), [*_grid(_is_of_its_layout)], indirect=["kind"])
 def test_every_layout_and_format_gives_the_numbers_of_the_loop(
     kind: EstimatorKind, tmp_path: Path, layout: str, suffix: str
@@ -118,6 +119,7 @@ def test_every_layout_and_format_gives_the_numbers_of_the_loop(
         )
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize(
     ("kind", "layout", "suffix"),
     [*_grid(lambda number, index: (number - index) % len(CELLS) == 0)],
@@ -157,6 +159,7 @@ def _cuts() -> Iterator[Any]:
         )
 
 
+@pytest.mark.few(18)
 @pytest.mark.parametrize(("kind", "block_rows", "with_values"), [*_cuts()], indirect=["kind"])
 def test_blocks_of_any_size_change_nothing(
     kind: EstimatorKind, tmp_path: Path, block_rows: int, with_values: bool
@@ -182,7 +185,7 @@ def replace_middle_ends(given: Rollout) -> Rollout:
     return replace(given, terminated=terminated, truncated=truncated, following=following)
 
 
-@pytest.mark.turns
+@pytest.mark.few(14)
 @pytest.mark.parametrize("name", ["bootstrap", "truncation"])
 def test_no_value_of_a_last_state_is_taken_where_there_is_none(
     kind: EstimatorKind, tmp_path: Path, name: str
@@ -192,6 +195,7 @@ def test_no_value_of_a_last_state_is_taken_where_there_is_none(
         gaecli.compute(path, **settings_of(kind), **{name: "current"})
 
 
+@pytest.mark.few(9)
 def test_a_second_run_is_up_to_date_and_another_estimator_is_not(kind: EstimatorKind, tmp_path: Path) -> None:
     """What the first one writes is its outputs, and nothing else."""
     path = write(tmp_path, "long", ".parquet", arrays_of(kind, rollout(), "long", with_values=True))

@@ -33,6 +33,7 @@ def advantages(path: Path, **settings: Any) -> np.ndarray:
     return pq.read_table(path)["advantage"].to_numpy()
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("preset", ["rsl-rl", "sb3", "cleanrl", "brax", "slime", "nemo"])
 def test_what_presets_do_at_the_ends_of_episodes_says_nothing_to_scores(tmp_path: Path, preset: str) -> None:
     found = advantages(write(tmp_path, PROMPTS, SCORES), preset=preset, estimator="dr-grpo")
@@ -63,6 +64,7 @@ def by_hand(
     return found
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("estimator", "block_rows"), turns(["grpo", "dr-grpo", "rloo", "max-rl", "passk"], [1, 2, 1000])
 )

@@ -56,6 +56,7 @@ def run(path: Path, **settings: Any) -> np.ndarray:
     return pq.read_table(path)["advantage"].to_numpy()
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize(("preset", "estimator", "settings", "a", "c", "d"), GOLDEN)
 def test_presets_give_the_numbers_of_their_libraries(
     tmp_path: Path,

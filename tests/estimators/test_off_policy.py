@@ -78,6 +78,7 @@ def written(path: Path, columns: dict[str, np.ndarray], **settings: Any) -> dict
     return columns_of(path)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("name", "bootstrap", "block_rows", "store_bytes"),
     [
@@ -98,6 +99,7 @@ def test_rows_cut_anywhere_give_the_numbers_of_the_paper(
         np.testing.assert_allclose(found[output], numbers, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_many_lanes_at_once_are_no_other_numbers(name: str) -> None:
     """More than are worked on one by one, each of which goes through three blocks."""
@@ -110,6 +112,7 @@ def test_many_lanes_at_once_are_no_other_numbers(name: str) -> None:
         np.testing.assert_allclose(found[output], numbers, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_trajectory_goes_on_in_the_next_file(name: str) -> None:
     columns = rollout(4, num_envs=1)
@@ -156,6 +159,7 @@ def test_retrace_of_a_policy_that_acts_no_less_often_is_q_lambda() -> None:
         both(folder, columns, {"estimator": "retrace", **shared}, {"estimator": "q-lambda", **shared})
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["vtrace", "retrace", "q-lambda", "tree-backup"])
 def test_lambda_zero_gives_the_target_of_one_step(name: str) -> None:
     with small_blocks(11, dtype=np.float64) as folder:
@@ -167,6 +171,7 @@ def test_lambda_zero_gives_the_target_of_one_step(name: str) -> None:
         )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", [*NAMES[:-1], "gae"])
 def test_lambda_by_length_of_a_trajectory_that_nothing_ends(name: str, tmp_path: Path) -> None:
     """The last of the file; and λ = 1 - 1 / (α n) of the one trajectory is a λ as any other."""
@@ -195,6 +200,7 @@ def test_upgo_of_steps_that_all_do_well_is_the_monte_carlo_return() -> None:
     np.testing.assert_allclose(found["return"], expected["return"], rtol=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_ratio_says_the_same_as_two_log_probabilities(name: str, tmp_path: Path) -> None:
     if name in ("q-lambda", "upgo"):

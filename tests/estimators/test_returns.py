@@ -80,6 +80,7 @@ def as_they_are(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 NEXT_VALUES = [(along, None), (as_they_are, None), (as_they_are, 7)]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("given", "rows"), NEXT_VALUES)
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 1000])
 def test_n_step_returns_are_those_of_the_definition(tmp_path: Path, n: int, given: Any, rows: Any) -> None:
@@ -134,6 +135,7 @@ def with_gaps(seed: int) -> dict[str, np.ndarray]:
     return {**columns, "next_value": np.where(gone, np.nan, columns["next_value"])}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("rows", [None, 7, 1])
 @pytest.mark.parametrize("how", ["one", "by row", "by length"])
 def test_lambda_returns_have_the_next_values_of_their_own_rows(
@@ -153,6 +155,7 @@ def test_lambda_returns_have_the_next_values_of_their_own_rows(
     np.testing.assert_allclose(found["advantage"], expected - columns["value"], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rows", [None, 7, 1])
 def test_a_step_without_an_advantage_takes_no_part_in_the_return_before_it(
     tmp_path: Path, rows: int | None
@@ -172,6 +175,7 @@ def test_a_step_without_an_advantage_takes_no_part_in_the_return_before_it(
     np.testing.assert_allclose(found["return"][kept], np.array(expected)[kept], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("rows", [None, 7])
 def test_environments_that_take_turns_have_returns_of_their_own(tmp_path: Path, rows: int | None) -> None:
     first, second = with_gaps(6), with_gaps(7)

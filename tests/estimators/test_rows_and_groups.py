@@ -130,6 +130,7 @@ def test_a_file_without_rows_has_groups_and_lengths_of_any_type(tmp_path: Path) 
     assert pl.read_parquet(full)["advantage"].to_list() == [0.75, -0.25]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("join", [True, False])
 @pytest.mark.parametrize(
     ("one", "other"),

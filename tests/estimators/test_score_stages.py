@@ -64,7 +64,7 @@ SCOPES: list[tuple[dict[str, Any], Callable[[int], Hashable]]] = [
 ]
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("scope", "group_of"), SCOPES, ids=["all", "file", "column", "episode"])
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_any_normalisation_may_follow_a_baseline(
@@ -97,6 +97,7 @@ def test_any_normalisation_may_follow_a_baseline(
     assert again.baseline == summary.baseline
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("floor", ["add", "clamp", "rsqrt"])
 def test_the_baseline_may_have_another_rule_than_what_follows(tmp_path: Path, floor: str) -> None:
     columns = {"prompt": PROMPTS, "reward": SCORES}
@@ -121,6 +122,7 @@ def test_gdpo_of_one_reward_is_grpo_and_then_normalised(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["length", "score", "non-zero"])
 def test_a_reward_may_be_called_as_a_score_is(tmp_path: Path, name: str) -> None:
     other = [float(number) for number in range(10)]
@@ -259,6 +261,7 @@ class TestLengths:
         assert of_tokens == pytest.approx(expected, rel=1e-14)
         assert of_rows.tolist() == pytest.approx(expected, rel=1e-14)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize("block_rows", [1, 3, 100])
     @pytest.mark.parametrize("layout", ["long", "time-major"])
     def test_each_row_of_a_trajectory_may_have_its_length(
@@ -289,6 +292,7 @@ class TestLengths:
         scores = np.array([[1, 1, 2, 2, 2], [3, 3, 3, 3, 4]])
         np.testing.assert_allclose(found, scores - float(centre), rtol=1e-13)
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("block_rows", [1, 100])
     @pytest.mark.parametrize("length", [1, 5])
     def test_a_response_is_one_whatever_its_length(
@@ -301,6 +305,7 @@ class TestLengths:
             run(path, block_rows, singleton="error", **how)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("block_rows", [1, 2, 100])
 @pytest.mark.parametrize(
     ("scores", "ddof"),
@@ -322,7 +327,7 @@ def test_others_that_are_alike_divide_nothing(
     np.testing.assert_allclose(found, np.array(centred) / stds, rtol=1e-9)
 
 
-@pytest.mark.turns
+@pytest.mark.few(4)
 @pytest.mark.parametrize("block_rows", [1, 2, 100])
 @pytest.mark.parametrize(
     ("estimator", "settings"),
@@ -345,6 +350,7 @@ def test_equal_scores_give_exactly_nothing_beside_groups_that_differ(
     assert [number == 0 for number in found] == [prompt == "a" for prompt in prompts]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("estimator", "options"),
     [("opo", {"length_column": "n", "group_column": "prompt"}), ("remax", {"baseline_column": "n"})],

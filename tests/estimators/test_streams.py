@@ -88,6 +88,7 @@ def test_each_is_as_if_alone_and_the_advantage_is_their_sum(tmp_path: Path, layo
         np.testing.assert_allclose(found, numbers, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("block_rows", [1, 2, 5])
 def test_nothing_is_lost_at_the_borders_of_blocks(tmp_path: Path, block_rows: int) -> None:
     given = rollout()
@@ -238,7 +239,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.turns
+@pytest.mark.few(4)
 @pytest.mark.parametrize("unit", [None, "turn"])
 @pytest.mark.parametrize("estimator", OTHERS)
 def test_every_estimator_of_steps_adds_them_up(tmp_path: Path, estimator: str, unit: str | None) -> None:
@@ -313,7 +314,7 @@ def test_other_commands_look_at_the_first_and_tell_of_all(tmp_path: Path) -> Non
     assert "cut=never" in pages.file.getvalue()
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("block_rows", [1, 2, 3, 1000])
 @pytest.mark.parametrize("done_at", ["end", "start"])
 def test_turns_of_two_episodes_are_two_where_the_stream_goes_on(block_rows: int, done_at: str) -> None:
@@ -354,6 +355,7 @@ def test_a_gap_of_the_mask_ends_a_stream_that_no_flag_ends(tmp_path: Path) -> No
     np.testing.assert_array_equal(np.load(path)["return_b"], [expected])
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("block_rows", [1, 2, 3, 1000])
 def test_rows_that_take_turns_are_no_order_of_time(block_rows: int) -> None:
     """Ids that come back say that there is more than one environment, whichever blocks they stand in."""

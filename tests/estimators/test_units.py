@@ -81,7 +81,7 @@ def assert_pooled(path: Path, layout: str, given: Rollout, expected: dict[str, n
         np.testing.assert_allclose(found, numbers, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.turns
+@pytest.mark.few(3)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize(("reward", "value"), [("sum", "first"), ("mean", "last")])
 def test_a_file_pooled_by_hand_gives_the_same(
@@ -95,7 +95,7 @@ def test_a_file_pooled_by_hand_gives_the_same(
     assert_pooled(path, "long", given, pooled(tmp_path, given, units, reward, value, **settings))
 
 
-@pytest.mark.turns
+@pytest.mark.few(4)
 @pytest.mark.parametrize("by", ["id", "end"])
 @pytest.mark.parametrize(("layout", "suffix"), [*LAYOUTS, ("nested", ".jsonl"), ("long", ".npz")])
 def test_in_every_layout_by_ids_and_by_flags(tmp_path: Path, layout: str, suffix: str, by: str) -> None:
@@ -160,6 +160,7 @@ def test_a_unit_ends_at_a_gap_that_ends_its_trajectory(tmp_path: Path, layout: s
     np.testing.assert_allclose(found, [3.0, 3.0, np.nan, 4.0], rtol=1e-6)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_a_turn_is_one_action_of_a_policy(tmp_path: Path, name: str) -> None:
     """Its ratio is the product over its tokens; Q is read where V is. The same as of a file pooled by hand."""
@@ -200,6 +201,7 @@ def test_turns_of_one_token_are_steps(tmp_path: Path) -> None:
         np.testing.assert_allclose(read_column(path, name), numbers, rtol=1e-6)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("bootstrap", ["zero", "current"])
 @pytest.mark.parametrize("truncation", ["exact", "current", "zero"])
 def test_rules_of_ends_speak_of_the_last_unit(tmp_path: Path, truncation: str, bootstrap: str) -> None:

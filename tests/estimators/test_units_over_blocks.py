@@ -117,6 +117,7 @@ def checked(folder: Path, summary: Summary, columns: Columns, settings: dict[str
     assert summary.units.count == count
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_turn_is_one_wherever_rows_are_cut(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -171,6 +172,7 @@ def of_next_rows(columns: Columns) -> tuple[np.ndarray, np.ndarray, int]:
     return advantages, returns, count
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("seed", FEW_SEEDS)
 def test_a_row_in_the_turn_of_the_next_row_may_find_it_in_another_block(seed: int) -> None:
     rng = np.random.default_rng(1000 + seed)
@@ -218,6 +220,7 @@ def test_the_rows_of_one_unbounded_conversation_need_not_fit(tmp_path: Path) -> 
     np.testing.assert_array_equal(pq.read_table(path)["advantage"].to_numpy(), 100.0 * left)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("block_rows", [None, 1, 2, 5])
 def test_a_turn_over_a_border_enters_the_whitening_once(block_rows: int | None) -> None:
     """AgileRL: mean and spread are over turns."""
@@ -241,7 +244,7 @@ def test_a_turn_over_a_border_enters_the_whitening_once(block_rows: int | None) 
     np.testing.assert_allclose(found, expected[turns], rtol=1e-12)
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("estimator", ["gae", "n-step"])
 @pytest.mark.parametrize("block_rows", [1, 4, None])
 def test_each_stream_of_rewards_goes_over_borders(estimator: str, block_rows: int | None) -> None:
@@ -292,6 +295,7 @@ def test_each_stream_of_rewards_goes_over_borders(estimator: str, block_rows: in
     np.testing.assert_allclose(found["advantage"].to_numpy(), total, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("block_rows", [1, 2, None])
 @pytest.mark.parametrize(
     ("turns", "asks"), [([0, 1, 1], True), ([1, 0, 1], True), ([0, 0, 0], False), ([0, 1, 2], False)]
@@ -308,6 +312,7 @@ def test_zeros_and_ones_are_asked_about_by_all_rows_together(
             assert gaecli.compute(path, unit="turn", layout="long").units.count == len(set(turns))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("block_rows", [1, 2, 3, None])
 @pytest.mark.parametrize(("turns", "told"), [([7, 7, 7, 7], True), ([7, 7, 8, 8], False)])
 def test_one_id_for_all_tokens_is_told_of_whole_episodes(

@@ -37,6 +37,11 @@ STEPS = [
     ("iceberg", "pyiceberg.catalog.sql:SqlCatalog.commit_table", 1, False),
     ("iceberg", LAST, 1, True),
 ]
+#: What is there then is there at another step as well.
+SAID_TWICE = {
+    *(("delta", RENAME, 1), ("delta", "gaecli.datasets.delta.table:DeltaTable.publish", 1)),
+    *(("iceberg", "gaecli.datasets.iceberg.table:IcebergTable.publish", 1), ("iceberg", LAST, 1)),
+}
 FEW_STEPS = [step for step in STEPS if "publish" in step[1] or (step[0] == "delta" and step[1] != RENAME)]
 
 
@@ -75,7 +80,10 @@ def columns_told(root: Path) -> set[str]:
     return {name for one in inspect([root]).infos for name in one.columns}
 
 
-@pytest.mark.parametrize(("kind", "at", "before", "is_new"), STEPS)
+@pytest.mark.parametrize(
+    ("kind", "at", "before", "is_new"),
+    [pytest.param(*step, marks=pytest.mark.slow if step[:3] in SAID_TWICE else ()) for step in STEPS],
+)
 def test_a_kill_leaves_a_table_of_the_old_version_or_the_new_one(
     runner: Runner, tmp_path: Path, environ: dict[str, str], kind: str, at: str, before: int, is_new: bool
 ) -> None:
@@ -95,6 +103,7 @@ def test_a_kill_leaves_a_table_of_the_old_version_or_the_new_one(
     assert {file.status for file in gaecli.compute(table.root, **HALF).files} == {"up to date"}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("kind", "at", "before", "is_new"), FEW_STEPS)
 def test_a_signal_waits_for_the_new_version(
     runner: Runner, tmp_path: Path, environ: dict[str, str], kind: str, at: str, before: int, is_new: bool
@@ -178,6 +187,7 @@ def read_advantages(path: Path) -> Any:
     return [json.loads(line)["advantage"] for line in path.read_text().splitlines()]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("suffix", "before"), BATCHES)
 def test_a_batch_that_is_killed_is_finished_by_the_next_run(
     runner: Runner, tmp_path: Path, suffix: str, before: int
@@ -198,6 +208,7 @@ def test_a_batch_that_is_killed_is_finished_by_the_next_run(
     check_all_done(paths)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("suffix", "before"), BATCHES)
 def test_a_signal_in_a_batch_leaves_each_file_old_or_done(
     runner: Runner, tmp_path: Path, suffix: str, before: int

@@ -85,6 +85,7 @@ def columns(root: Path) -> dict[str, Any]:
     return {**tables, **others}
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("kind", "before"), SIGNALLED)
 def test_a_signal_between_the_renames_waits_for_the_last_one(runner: Runner, root: Path, before: int) -> None:
     number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[before % 3]
@@ -109,6 +110,7 @@ def undisturbed(kind: str) -> dict[str, Any]:
         return {name.replace(str(root), ""): found for name, found in columns(root).items()}
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("kind", "before"), EVERY_RENAME)
 def test_after_a_kill_between_the_renames_the_next_run_does_the_rest(
     runner: Runner, root: Path, before: int, kind: str
@@ -123,6 +125,7 @@ def test_after_a_kill_between_the_renames_the_next_run_does_the_rest(
     assert {name.replace(str(root), ""): found for name, found in columns(root).items()} == undisturbed(kind)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("kind", "before"), EVERY_RENAME)
 def test_an_error_between_the_renames_leaves_every_file_as_it_was(
     root: Path, before: int, monkeypatch: pytest.MonkeyPatch
@@ -161,6 +164,7 @@ def test_where_nothing_can_be_kept_the_message_counts_the_files(
     assert not leftovers(root)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
@@ -185,7 +189,7 @@ def test_where_the_old_files_cannot_be_kept_nothing_is_renamed(
     assert content(root) == state
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", ["LeRobot v2.1", "Minari", "shards"])
 @pytest.mark.parametrize("before", [1, 2, NUM_FILES, NUM_FILES + 1])
 def test_a_copy_that_is_killed_is_finished_by_the_next_run(

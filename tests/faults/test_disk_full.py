@@ -91,7 +91,7 @@ def test_a_full_disk(run_gae: Run, small_disk: Path, case: str) -> None:
     assert run_gae("compute", path, *flags, cwd=small_disk).returncode == 0
 
 
-@pytest.mark.turns
+@pytest.mark.few(3)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("limit", [0, ROOM_BYTES])
 def test_a_limit_on_the_size_of_files(
@@ -141,7 +141,10 @@ def test_of_many_files_those_before_the_full_disk_are_written(run_gae: Run, smal
     assert [file["status"] for file in json.loads(again.stdout)["files"]] == ["up to date", *["written"] * 2]
 
 
-@pytest.mark.parametrize(("count", "flags"), [(24, ()), (110, ()), (110, ("--normalize", "all"))])
+@pytest.mark.parametrize(
+    ("count", "flags"),
+    [(24, ()), pytest.param(110, (), marks=pytest.mark.slow), (110, ("--normalize", "all"))],
+)
 def test_a_full_disk_is_one_error_of_many_files(
     run_gae: Run, small_disk: Path, tmp_path: Path, count: int, flags: tuple[str, ...]
 ) -> None:

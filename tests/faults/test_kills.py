@@ -18,7 +18,7 @@ import pytest
 
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 #: As often as this with every run of the suite, and on until they have told something.
-KILLS = {"added.parquet": 7, "replaced.parquet": 5, "rewritten.parquet": 4, "arrays.npz": 4}
+KILLS = {"added.parquet": 3, "replaced.parquet": 2, "rewritten.parquet": 2, "arrays.npz": 2}
 MOST_KILLS, MANY_KILLS = 30, 300
 
 
@@ -57,7 +57,7 @@ class Runner:
     def close(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=120)
 
 
 def make(path: Path, rows: int = 200_000) -> None:

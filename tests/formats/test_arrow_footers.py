@@ -70,6 +70,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_block_that_cannot_be_is_an_error(name: str, path: Path) -> None:
     change, message = CHANGES[name]
@@ -113,6 +114,7 @@ def test_a_number_of_blocks_that_leads_out_of_the_footer_is_an_error(path: Path)
     assert "leads out of it" in refusal(path, bytes(content))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("at_once", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_any_number_of_the_footer_may_be_wrong(path: Path, at_once: int) -> None:
     """Refused or read, whatever stands there; never an error of ours."""

@@ -90,7 +90,7 @@ def read(path: Path) -> pa.Table:
         return opened(source).read_all()
 
 
-@pytest.mark.turns
+@pytest.mark.few(12)
 @pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
 @pytest.mark.parametrize("name", PASSENGERS)
 def test_a_column_that_nobody_asks_for_stays(name: str, suffix: str, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ ENCODINGS: dict[str, Callable[[pa.Array], pa.Array]] = {
 }
 
 
-@pytest.mark.pairs
+@pytest.mark.few(12)
 @pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("role", [*STEPS, "all"])
@@ -201,6 +201,7 @@ NESTED: dict[str, tuple[Callable[[pa.Array], pa.Array], pa.DataType]] = {
 }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
 @pytest.mark.parametrize("name", NESTED)
 def test_lists_of_steps_are_trajectories_in_every_encoding(name: str, suffix: str, tmp_path: Path) -> None:

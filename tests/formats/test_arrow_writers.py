@@ -81,6 +81,7 @@ def test_everything_else_stays(written: Written, path: Path, computed: Path) -> 
     assert open_file(computed).batches.codec == written.codec
 
 
+@pytest.mark.few(12)
 def test_a_second_run_is_up_to_date(computed: Path) -> None:
     assert gaecli.compute(computed).files[0].status == "up to date"
 
@@ -124,6 +125,7 @@ def database() -> Iterator[Any]:
         yield database
 
 
+@pytest.mark.few(16)
 def test_duckdb_reads_the_result(computed: Path, database: Any) -> None:
     batches, _, _ = read(computed)
     rows = pa.Table.from_batches(batches)

@@ -103,6 +103,7 @@ def test_the_same_command_again_changes_nothing(builder: Builder, path: Path) ->
     assert path.read_bytes() == before
 
 
+@pytest.mark.few("parquet", "hdf5", "arrow", "csv")
 def test_other_settings_replace_our_columns(builder: Builder, path: Path) -> None:
     before = builder.other(path)
     compute(path)
@@ -113,6 +114,7 @@ def test_other_settings_replace_our_columns(builder: Builder, path: Path) -> Non
     assert_result(builder, path)
 
 
+@pytest.mark.few("parquet", "hdf5", "jsonl", "npz")
 def test_columns_under_another_name_stand_beside_the_first_ones(builder: Builder, path: Path) -> None:
     compute(path)
     compute(path, **OTHER)
@@ -142,6 +144,7 @@ def test_a_result_that_somebody_edited_is_computed_again(name: str, builder: Bui
     assert status(path) == "up to date"
 
 
+@pytest.mark.few("parquet", "hdf5", "jsonl")
 def test_an_edit_of_the_columns_of_one_run_does_not_touch_those_of_another(
     builder: Builder, path: Path
 ) -> None:
@@ -216,6 +219,7 @@ def test_damage_anywhere_never_crashes(builder: Builder, path: Path, tmp_path: P
     assert codes <= {0, 2, 3, 4}
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize("there", ["nothing", "ours", "ours twice", "somebody's"])
 def test_how_it_would_be_written_is_known_before(builder: Builder, path: Path, there: str) -> None:
     own, foreign = ["advantage", "return"] if there.startswith("ours") else [], []

@@ -100,6 +100,7 @@ class TestFromEachFormatToEach:
         ):
             assert (np.array(found[name], np.float32) == np.array(expected, np.float32)).all(), name
 
+    @pytest.mark.few(3)
     def test_the_result_is_known_as_one(self, tmp_path: Path, source: str, target: str) -> None:
         path = written(tmp_path / f"in{SUFFIXES[source]}", pa.table(COLUMNS))
         output = tmp_path / f"out{SUFFIXES[target]}"
@@ -182,6 +183,7 @@ KINDS: dict[str, tuple[pa.Array, Any, Any]] = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_cells_are_written_with_all_that_they_are(tmp_path: Path, kind: str) -> None:
     column, cells, values = KINDS[kind]

@@ -86,6 +86,7 @@ def test_a_column_is_what_all_of_its_cells_are(path: Path, cells: tuple[str, ...
     assert type_of(path, *cells[::-1]) == type_name
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("first", "later", "type_name"),
     [
@@ -105,6 +106,7 @@ def test_cells_of_later_pieces_count_as_those_of_the_first(
         assert len(open_file(path).units(100, "x")) > 1
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -299,6 +301,7 @@ def test_label_texts_are_quoted_where_they_would_be_read_as_something_else() -> 
     assert cell_texts(texts, ",") == ['"a,b"', '"say ""x"""', '""', "plain", ""]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("command", ["check", "explain", "sweep", "verify"])
 def test_all_commands_read_it_as_they_read_json_lines(run_gae: Run, tmp_path: Path, command: str) -> None:
     random = np.random.default_rng(1)

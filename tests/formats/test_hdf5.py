@@ -91,6 +91,7 @@ UNUSED = [
 ]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("add", UNUSED)
 def test_what_is_not_used_costs_what_is_stored_of_it(
     add: Callable[[Any, Path], None], tmp_path: Path

@@ -179,6 +179,7 @@ def test_rows_that_were_not_filled_are_no_steps(version: str, tmp_path: Path) ->
         assert {item.attrs["__data_type__"] for item in file["_meta"].values()} == {"ndarray"}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("version", STATES)
 @pytest.mark.parametrize("index", [1, 25, STEPS - 1])
 def test_a_full_buffer_is_read_from_its_oldest_row_on(version: str, index: int, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def check_computed(path, names, episodes=EPISODES, **settings):
             np.testing.assert_allclose(file[name]["advantage"], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "pattern",
     [

@@ -132,6 +132,7 @@ def row_of_too_many_inner_fields() -> str:
     return f"{{{STEP}, " + ", ".join(f'"k{number}": {{{inner}}}' for number in range(100)) + "}\n"
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "text",
     [

@@ -142,6 +142,7 @@ def no_digests(place: Path) -> None:
     )
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("harm", [nan, huge, deep, no_text, other_types, no_digests])
 def test_one_that_is_damaged_is_none(harm: Any, path: Path) -> None:
     status(path)

@@ -29,6 +29,7 @@ def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(bounds, "_PIECE_BYTES", request.param)
 
 
+@pytest.mark.few(5)
 @pytest.mark.usefixtures("pieces")
 @pytest.mark.parametrize(
     "cells",

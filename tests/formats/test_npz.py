@@ -47,6 +47,7 @@ def test_time_major_is_batch_major_on_its_side(tmp_path: Path) -> None:
         assert one[name].T.tobytes() == other[name].tobytes()
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     "dtype", [np.float16, np.float32, np.float64, ">f4", ">f8", np.longdouble, np.int8, np.uint64]
 )

@@ -45,6 +45,7 @@ def test_every_truncation_is_an_error_of_the_file(tmp_path: Path) -> None:
         refused(path, gaecli.FileError, r"r\.npz")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 )

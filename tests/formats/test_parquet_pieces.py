@@ -47,6 +47,7 @@ def _without_nan(table: pa.Table) -> pa.Table:
     return table.set_column(table.column_names.index("return"), "return", column)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("page_index", [False, True])
 def test_row_groups_too_large_for_memory_are_put_together_from_pieces(

@@ -65,7 +65,7 @@ def codecs(path: Path) -> dict[str, set[str]]:
 # Columns taken out: the others are moved as bytes.
 
 
-@pytest.mark.turns
+@pytest.mark.few(10)
 @EVERY_WRITER
 @pytest.mark.parametrize("dropped", ["reward", "list"])
 def test_a_foreign_column_is_taken_out_and_the_others_stay_equal(
@@ -193,6 +193,7 @@ def test_metadata_of_dropped_columns_goes_with_them(source: Path, target: Path) 
 # Unusual footers: the old columns are encoded anew with pyarrow.
 
 
+@pytest.mark.few(6)
 @EVERY_WRITER
 def test_a_file_with_an_unusual_footer_is_encoded_anew(writer: str, source: Path, target: Path) -> None:
     WRITERS[writer](source)

@@ -440,7 +440,7 @@ LAUGHS = b"X\x01\0\0\0aq\xf0" + b"h\xf0h\xf0\x86q\xf0" * 40
     [
         pytest.param(b"N(" + LAUGHS + b"th\xf0N", id="key"),
         pytest.param(b"N(" + LAUGHS + b"tX\x01\0\0\0xh\xf0)R", id="function"),
-        pytest.param(b"X\x01\0\0\0x(" + b"N" * 400_000 + b"(t" * 200_000 + b"t", id="tuples above much else"),
+        pytest.param(b"X\x01\0\0\0x(" + b"N" * 100_000 + b"(t" * 50_000 + b"t", id="tuples above much else"),
         pytest.param(
             b"\x8b" + (8000).to_bytes(4, "little") + b"\x01" * 8000 + b"N", id="a whole number as key"
         ),

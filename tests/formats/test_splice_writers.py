@@ -67,6 +67,7 @@ def test_old_bytes_offsets_and_row_groups_stay(spliced: Spliced) -> None:
     assert fingerprint(new, ["advantage", "return"]) == fingerprint(old)
 
 
+@pytest.mark.few(10)
 def test_duckdb_and_polars_read_the_same_as_pyarrow(spliced: Spliced) -> None:
     duckdb = pytest.importorskip("duckdb")
     polars = pytest.importorskip("polars")
@@ -85,6 +86,7 @@ def test_duckdb_and_polars_read_the_same_as_pyarrow(spliced: Spliced) -> None:
     assert polars.read_parquet(target, columns=old_names).equals(before)
 
 
+@pytest.mark.few(8)
 def test_filters_pushed_down_find_the_same_rows(spliced: Spliced) -> None:
     duckdb = pytest.importorskip("duckdb")
     target = spliced.target

@@ -70,6 +70,7 @@ TOLD = {
 }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", TOLD)
 def test_ends_beside_the_columns_are_told_and_cut_by_their_name(tmp_path, name):
     write, told = TOLD[name]
@@ -102,6 +103,7 @@ def test_where_nothing_else_tells_the_refusal_names_them(tmp_path, name):
     assert f"`--episode-column {told}`" in error.value.hint
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", TOLD)
 def test_they_are_quiet_where_all_ends_have_flags(tmp_path, name):
     TOLD[name][0](tmp_path / name, STEPS | {"dones": LAST})

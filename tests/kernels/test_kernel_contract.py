@@ -132,6 +132,7 @@ def test_a_step_without_weight_passes_what_is_not_finite_on_all_the_same(kernel:
     assert np.isnan(scanned(kernel, terms, device=device)).tolist() == [True] * 8 + [False] * 2
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("cut_rate", [0.01, 0.05])
 def test_it_writes_to_views_of_any_float_type(
     kernel: Kernel, device: Any, decay: float | None, cut_rate: float
@@ -145,7 +146,7 @@ def test_it_writes_to_views_of_any_float_type(
         assert not columns[:, [0, 2]].any()
 
 
-@pytest.mark.pairs
+@pytest.mark.few(3)
 def test_threads_change_no_bit(kernel: Kernel, device: Any, decay: float | None) -> None:
     terms = made_terms(5000, cut_rate=0.001, decay=decay)
     alone = scanned(kernel, terms, device=device, tile_rows=512)

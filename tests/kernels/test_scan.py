@@ -66,6 +66,7 @@ def test_scan_gives_the_hand_worked_example():
     assert y.tolist() == [2.75, 3.5, 3.0, 9.0]
 
 
+@pytest.mark.few(30)
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("num_rows", LENGTHS)
 def test_scan_equals_the_plain_loop_for_every_length(num_rows, library):
@@ -207,6 +208,7 @@ def test_what_is_not_finite_is_told_of_and_left_as_it_is(cut_rate, decay):
             np.testing.assert_array_equal(given_a, a)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("decay", [None, 0.9])
 def test_one_tile_scan_serves_tiles_of_other_sizes(decay):
     tile = TileScan(3000, like=np.empty(0), decay=decay)

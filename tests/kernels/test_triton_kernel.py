@@ -39,6 +39,7 @@ def tilings(triton_scan: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize(
     ("kind", "shape", "tiling"),
     turns(KINDS, [shape for shape in SHAPES if shape[1] > 1], ["chunks", "one chunk"]),

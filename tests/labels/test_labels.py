@@ -88,6 +88,7 @@ def test_sides_and_operators_are_one_flag_each(tmp_path: Path, side: str, operat
     assert (told.positive, told.labelled) == (wanted.sum(), 103)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("rows", "store", "normalize"),
     [(2, 0, "none"), (7, None, "all"), (4, 0, "episode"), (7, 0, "file"), (1000, None, "none")],

@@ -84,6 +84,7 @@ def test_every_frame_gets_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch, rows
     assert {file.status for file in again.files} == {"up to date"}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "make", ["annotated", "of several types", "null cells", "large lists", "nothing said"]
 )

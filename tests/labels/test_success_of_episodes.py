@@ -78,6 +78,7 @@ PLACES: dict[str, tuple[str, Callable[[Path, Sequence[Any]], str]]] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("place", "rows"), list(zip(PLACES, (1, None, 4, 1), strict=True)))
 def test_success_of_episodes_labels_a_set_in_one_command(place: str, rows: int | None) -> None:
     """Whatever the blocks: the longest episode fails, and goes on over borders."""

@@ -50,6 +50,7 @@ def test_rules_are_those_of_a_loop(tmp_path: Path, rule: str, version: str) -> N
     np.testing.assert_allclose(read_all(root)["return"], wanted, **CLOSE)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("rows", "store", "has_done"), [(3, 0, True), (3, None, False), (8, 0, False), (1000, None, True)]
 )

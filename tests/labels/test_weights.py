@@ -74,6 +74,7 @@ def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: 
     return weights
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("rows", "store", "chunk"),
     [

@@ -52,6 +52,7 @@ FLAT_ROLES: Mapping[str, dict[str, np.ndarray]] = {
 }
 
 
+@pytest.mark.few(16)
 @pytest.mark.parametrize(
     ("role", "shape", "reward_shape", "rows"),
     pairs(FLAT_ROLES, VECTORS, ["[N]", "[N, 1]", "[1, N]"], [None, 2]),
@@ -82,7 +83,7 @@ BEHIND: Mapping[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.pairs
+@pytest.mark.few(10)
 @pytest.mark.parametrize("behind", BEHIND)
 @pytest.mark.parametrize("shape", ["[N]", "[N, 1]", "[1, N]"])
 @pytest.mark.parametrize("ends", ["a flag", "no flag", "start flags", "start flags of states"])
@@ -137,6 +138,7 @@ DENSE_ROLES: Mapping[str, tuple[dict[str, Any], np.ndarray | None]] = {
 }
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize(
     ("role", "layout", "rows"),
     pairs(DENSE_ROLES, ["time-major", "batch-major", "time-major, [T, N, 1]"], [None, 2, 7]),
@@ -258,7 +260,7 @@ def test_an_id_of_the_state_behind_the_last_step_says_whose_value_that_is(tmp_pa
         np.testing.assert_allclose(found, wanted, **CLOSE)
 
 
-@pytest.mark.turns
+@pytest.mark.few(5)
 @pytest.mark.parametrize("role", FLAT_ROLES)
 @pytest.mark.parametrize("shape", VECTORS)
 def test_the_other_commands_read_the_same_shapes(role: str, shape: str, tmp_path: Path) -> None:

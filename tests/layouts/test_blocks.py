@@ -204,6 +204,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("blocks")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("rows_per_block", "keys", "arrangement"), turns(ROWS_PER_BLOCK, KEYS, ARRANGEMENTS))
 @given(episodes=rollouts(), num_files=st.sampled_from([2, 1, 3]))
 @examples(5)
@@ -301,6 +302,7 @@ def normalized(rows: Sequence[Row], key: str | None) -> list[Row]:
     return list(rows)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("rows_per_block", "arrangement", "scope"),
     turns(ROWS_PER_BLOCK, ARRANGEMENTS, ["all", "episode", "column"]),

@@ -99,6 +99,7 @@ def _cells(types: dict[str, tuple[Any, tuple[str, ...]]]) -> list[Any]:
     ]
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize(("steps", "suffix"), _cells({**COUNTED, **ORDERED}))
 def test_rows_out_of_order_are_sorted_by_a_step_column_of_any_type(
     steps: Any, suffix: str, tmp_path: Path

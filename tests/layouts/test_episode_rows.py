@@ -30,6 +30,7 @@ def written(path, columns):
     return path
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("name", EPISODES)
 def test_rows_that_are_episodes_are_refused(tmp_path, name, suffix):

@@ -71,6 +71,7 @@ def centred(prompts: Sequence[Any], scores: Sequence[float]) -> list[float]:
     return found
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("kind", "suffix"),
     [

@@ -56,6 +56,7 @@ def discounts(flags: list[int], gamma: float = GAMMA) -> list[float]:
 
 
 class TestBesidePlainFlags:
+    @pytest.mark.few(6)
     @pytest.mark.parametrize(
         ("columns", "expected"),
         [

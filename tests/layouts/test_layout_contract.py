@@ -147,7 +147,7 @@ def test_its_module_has_what_the_registry_calls(kind: LayoutKind) -> None:
     assert callable(module.why)
 
 
-@pytest.mark.turns
+@pytest.mark.few(4)
 @pytest.mark.parametrize("block_rows", [1, 2, 5, 10_000])
 def test_blocks_of_any_size_give_the_numbers_of_the_loop(
     kind: LayoutKind, tmp_path: Path, block_rows: int

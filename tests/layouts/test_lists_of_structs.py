@@ -53,6 +53,7 @@ def assert_computed(path: Path, steps: list[list[dict[str, Any]]], **options: An
     return summary
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("suffix", TABLES)
 @pytest.mark.parametrize("name", ["transitions", "Trajectory", "episode", "rollout", "turns"])
 def test_lists_that_are_called_as_steps_are_steps(tmp_path: Path, name: str, suffix: str) -> None:
@@ -61,6 +62,7 @@ def test_lists_that_are_called_as_steps_are_steps(tmp_path: Path, name: str, suf
     assert_computed(path, steps)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("suffix", TABLES)
 @pytest.mark.parametrize("flag", ["done", "terminated", "truncated", "not_done"])
 def test_so_are_lists_of_any_name_whose_items_have_flags(tmp_path: Path, flag: str, suffix: str) -> None:

@@ -56,7 +56,7 @@ def advantages(path: Path, **options: Any) -> Any:
     return pq.read_table(path)["advantage"].to_pylist()
 
 
-@pytest.mark.pairs
+@pytest.mark.few(6)
 @pytest.mark.parametrize("flag", ["terminated", "done", "is_first", "episode_starts"])
 @pytest.mark.parametrize("layout", ["time-major", "batch-major"])
 @pytest.mark.parametrize("rows", [None, 2, 4])

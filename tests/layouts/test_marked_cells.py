@@ -98,6 +98,7 @@ def words(suffix: str) -> list[str]:
     return [f"--gamma={GAMMA}", f"--lam={LAM}", "--mask-fill", "null", *layout]
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize(("name", "suffix"), CASES)
 def test_it_is_asked_about_and_the_flag_of_the_hint_keeps_the_others(
     run_gae: Callable[..., Any], tmp_path: Path, name: str, suffix: str

@@ -76,6 +76,7 @@ def same(path: Path, rows: list[list[int]]) -> None:
         np.testing.assert_allclose(row, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", PACKED)
 def test_it_is_asked_about_and_the_flag_of_the_hint_cuts(
     run_gae: Callable[..., Any], tmp_path: Path, name: str

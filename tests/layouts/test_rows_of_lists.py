@@ -50,7 +50,7 @@ TIME_STEPS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.turns
+@pytest.mark.few(5)
 @pytest.mark.parametrize("kind", ["list", "large", "fixed"])
 @pytest.mark.parametrize("case", TIME_STEPS)
 def test_rows_that_are_time_steps_are_asked_about(case: str, kind: str, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def advantages(path):
 @pytest.mark.parametrize("suffix", [".npz", ".h5", ".pt"])
 @pytest.mark.parametrize("name", ARRAYS)
 class TestArraysWithAnEntryPerTrajectory:
+    @pytest.mark.few(4)
     def test_are_named_by_the_refusal_and_do_what_it_says(self, tmp_path, name, suffix):
         path = write(tmp_path, STEPS | {name: ARRAYS[name]}, suffix)
         with pytest.raises(UsageError, match="tells where a trajectory ends") as refused:
@@ -79,12 +80,14 @@ class TestArraysWithAnEntryPerTrajectory:
         # float32 columns of float64 numbers
         np.testing.assert_allclose(advantages(path), WANTED, rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.few(4)
     def test_are_told_beside_flags_that_miss_some_ends(self, tmp_path, name, suffix):
         columns = STEPS | {"terminated": LAST & (np.arange(30) < 12), name: ARRAYS[name]}
         (note,) = notes_of(write(tmp_path, columns, suffix), "unused-id")
         assert note.count == 3
         assert f"--episode-column {name}" in note.hint
 
+    @pytest.mark.few(4)
     def test_are_silent_beside_flags_of_all_ends(self, tmp_path, name, suffix):
         path = write(tmp_path, STEPS | {"done": LAST, name: ARRAYS[name]}, suffix)
         assert notes_of(path, "unused-id") == []

@@ -60,6 +60,7 @@ def packed(cells: Any, make: Any) -> pa.Array:
     return pa.array(cells, data_type)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(("make", "suffix"), CASES)
 def test_every_role_may_stand_in_a_list_of_one(make: Any, suffix: str, tmp_path: Path) -> None:
     rows = {name: [cells[row] for row in SHUFFLED] for name, cells in ROWS.items()}

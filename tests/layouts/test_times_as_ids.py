@@ -46,6 +46,7 @@ def to_go(numbers: list[int]) -> list[int]:
     return [sum(other == number for other in numbers[row:]) for row, number in enumerate(numbers)]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("case", CASES)
 def test_episodes_are_as_many_as_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     monkeypatch.setattr(run_module, "rows_per_block", lambda memory: BLOCK_ROWS)

@@ -98,6 +98,7 @@ def masked(path: Path, test: str, **others: Any) -> gaecli.Summary:
     return gaecli.compute(path, mask_column=test, mask_fill="null", **options)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("suffix", [".parquet", ".npz"])
 @pytest.mark.parametrize("test", TESTS)
 def test_cells_of_one_value_or_of_any_other_are_steps(tmp_path: Path, test: str, suffix: str) -> None:
@@ -107,6 +108,7 @@ def test_cells_of_one_value_or_of_any_other_are_steps(tmp_path: Path, test: str,
     same(advantages(path))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 @pytest.mark.parametrize("test", OF_LISTS)
 def test_a_cell_that_is_missing_is_no_other_value(tmp_path: Path, test: str, suffix: str) -> None:

@@ -309,6 +309,7 @@ def read(path: Path, name: str) -> np.ndarray:
     return np.asarray(found, np.float64)
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize(
     ("preset", "arrays", "suffix", "told"),
     ARCHIVES,
@@ -339,7 +340,7 @@ def _is_time_major(preset: str, made: Arrays) -> bool:
     return next(iter(made.values())).shape[:2] == (NUM_STEPS, NUM_ENVS) or preset == "mappo"
 
 
-@pytest.mark.turns
+@pytest.mark.few(5)
 @pytest.mark.parametrize("preset", TOKEN_LOOPS)
 @pytest.mark.parametrize("suffix", [".parquet", ".npz"])
 def test_a_preset_reads_its_librarys_tokens(tmp_path, preset, suffix):

@@ -294,7 +294,7 @@ def test_steps_without_an_advantage_count_as_zero_in_statistics(tmp_path, name, 
 class TestBorders:
     """Blocks and row groups cut episodes; numbers must not show it."""
 
-    @pytest.mark.turns
+    @pytest.mark.few(4)
     @pytest.mark.parametrize(
         "name",
         [

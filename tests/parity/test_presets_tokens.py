@@ -83,6 +83,7 @@ class TestNestedFiles:
         assert_rows(advantages, [result[0] for result in expected])
         assert_rows(returns, [result[1] for result in expected])
 
+    @pytest.mark.few(6)
     def test_other_discounts(self, tmp_path, name, holes):
         if name == "vapo":
             pytest.skip("λ given beside vapo is one λ for all: it is nemo then, with returns of its own")

@@ -99,6 +99,7 @@ def computed(path: Path, rows: int | None = None, **settings: Any) -> np.ndarray
     return columns_of(path)["advantage"]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("takes_turns", [False, True])
 @pytest.mark.parametrize("rows", [None, 7, 2, 1])
 def test_a_step_has_the_reward_of_the_row_after_it(
@@ -112,6 +113,7 @@ def test_a_step_has_the_reward_of_the_row_after_it(
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("rows", [None, 2])
 @pytest.mark.parametrize(
     ("settings", "decay", "window"),
@@ -164,6 +166,7 @@ def marked(of_env: list[list[Episode]]) -> dict[str, np.ndarray]:
     return {**kept, "is_first": first, "is_last": last, "is_terminal": columns["terminated"]}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rows", [None, 7, 1])
 def test_rows_of_last_states_hold_the_last_reward(tmp_path: Path, rows: int | None) -> None:
     of_env = [[one for one in episodes(6, 40, ("terminated", "truncated")) if len(one) > 1]]
@@ -175,6 +178,7 @@ def test_rows_of_last_states_hold_the_last_reward(tmp_path: Path, rows: int | No
     np.testing.assert_allclose(found[~is_last], expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rows", [None, 7, 1])
 def test_flags_of_first_rows_alone_end_the_episodes_before_them(tmp_path: Path, rows: int | None) -> None:
     """Terminally, as start flags do; that a row is a last state may stand in the next block."""
@@ -221,6 +225,7 @@ def test_arrays_of_environments(tmp_path: Path, layout: str) -> None:
         np.testing.assert_allclose(got, np.concatenate([e.advantages() for e in env]), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rows", [None, 3, 1])
 def test_where_an_environment_resets_itself_the_next_episode_holds_the_last_reward(
     tmp_path: Path, rows: int | None

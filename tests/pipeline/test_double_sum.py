@@ -159,6 +159,7 @@ EPISODES = [
 ]
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("kind", "rows_per_block", "episodes"), turns(["flags", "ids and flags"], [1, 2, 3, 100], EPISODES)
 )

@@ -54,6 +54,7 @@ def law(of: dict[str, np.ndarray], estimator: str, n: int) -> np.ndarray:
     return found
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("num_envs", [1, 2])
 @pytest.mark.parametrize("rows", [1, 3, 4, None])
 @pytest.mark.parametrize(

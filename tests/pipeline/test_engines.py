@@ -270,7 +270,8 @@ def run(folder: Path, engine: str, **settings: Any) -> tuple[Summary, dict[str, 
 #: What each of these says others say as well, together with something else.
 SAID_TWICE = {
     *("row groups", "row groups, file", "row groups, episode", "row groups, column", "flat arrays", "hive"),
-    "several, apart",
+    *("several, apart", "several, column", "several, joined", "row groups, elsewhere", "row groups, returns"),
+    *("sidecar", "truncated"),
 }
 
 

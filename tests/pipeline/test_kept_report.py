@@ -101,6 +101,7 @@ def test_a_note_goes_by_the_name_that_the_file_has_now(copy_sample, tmp_path: Pa
 BROKEN = [None, 3, "x", [], [[]], {}, {"count": "3"}, -1, 1e300, True, {"advantage": {"histogram": [1e9]}}]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("broken", BROKEN, ids=map(str, BROKEN))
 def test_an_edited_report_is_told_as_far_as_it_makes_sense(tmp_path: Path, broken: object) -> None:
     path = part(tmp_path / "r.parquet", 0, 40, **TOLD["unfilled-tail"][0])
@@ -165,6 +166,7 @@ TOLD = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("code", "how"),
     turns(TOLD, [{}, {"output": "out/"}, {"sidecar": True}, {"normalize": "all"}, {"join": True}]),

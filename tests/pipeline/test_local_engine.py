@@ -91,7 +91,7 @@ def test_nothing_is_under_way_any_more_when_it_is_left(engine: Threads, way: str
     def slow(number: int) -> int:
         if number == 0:
             if engine.jobs > 1:
-                assert under_way.acquire(timeout=5)
+                assert under_way.acquire(timeout=60)
             if way == "error of a task":
                 raise ValueError("of a task")
             return number
@@ -138,7 +138,7 @@ def test_an_interrupt_is_told_to_the_tasks() -> None:
     def task(number: int) -> int:
         if number == 0:
             raise KeyboardInterrupt
-        engine.interrupted.wait(5)
+        engine.interrupted.wait(60)
         seen.append(engine.interrupted.is_set())
         return number
 
@@ -148,13 +148,14 @@ def test_an_interrupt_is_told_to_the_tasks() -> None:
     assert all(seen)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("row_group_size", [10, 1000])
 @pytest.mark.parametrize("normalize", ["none", "all"])
 def test_all_threads_work_on_the_blocks_of_one_file(
     row_group_size: int, normalize: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three blocks at once, for as many threads: none of them only waits for the others."""
-    meeting = threading.Barrier(3, timeout=20)
+    meeting = threading.Barrier(3, timeout=120)
     places = {"summarise": 0, "settle": 0}
 
     def met(name: str) -> Callable[..., Any]:
@@ -224,7 +225,7 @@ def test_the_next_thing_is_drawn_while_one_is_worked_with(engine: Threads) -> No
     taken = []
     for number in engine.ahead(things()):
         if number == 0 and engine.jobs > 1:
-            assert two_are_drawn.wait(5)
+            assert two_are_drawn.wait(60)
         assert len(drawn) <= number + 2
         taken.append(number)
     assert taken == list(range(6))
@@ -257,7 +258,7 @@ def test_nothing_is_drawn_any_more_when_it_is_left(engine: Threads) -> None:
     assert next(drawn) == 0
     is_drawing.clear()
     if engine.jobs > 1:
-        assert is_drawing.wait(5)
+        assert is_drawing.wait(60)
     drawn.close()  # type: ignore[attr-defined]
     found = list(over)
     time.sleep(0.05)

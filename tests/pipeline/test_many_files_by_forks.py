@@ -62,6 +62,7 @@ def results(inputs: Path, folder: Path, jobs: int, *, may_fork: bool, **settings
 TOLD_TWICE = {"column", "groups"}
 
 
+@pytest.mark.few("all", "stages", "labels")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -201,6 +202,7 @@ def test_a_fork_that_is_killed_ends_the_run_with_an_error_and_the_next_run_does_
     assert whole(tmp_path / "in") == [True] * COUNT
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("settings", [{}, {"normalize": "all"}], ids=["none", "all"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("by_fork", [True, False], ids=["a fork is at it", "this process is at it"])

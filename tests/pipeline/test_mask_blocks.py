@@ -34,6 +34,7 @@ def masked_recursion(given: dict[str, np.ndarray], mode: str, decay: float) -> n
     return found
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("table", "mode", "estimator", "block_rows"),
     pairs(["time-major", "long"], ["zero", "keep", "gated"], ["gae", "td-lambda", "q-lambda"], [None, 3, 16]),
@@ -66,6 +67,7 @@ def test_a_mask_is_applied_block_by_block_wherever_no_step_goes_out_of_time(
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     "seed",
     [pytest.param(seed, marks=() if seed < 12 else pytest.mark.slow, id=str(seed)) for seed in range(200)],

@@ -61,7 +61,7 @@ def holders() -> list[str]:
     return sorted(type(item).__name__ for item in gc.get_objects() if type(item).__name__ in HOLDERS)
 
 
-@pytest.mark.turns
+@pytest.mark.few(3)
 @pytest.mark.parametrize("normalize", ["none", "all"])
 @pytest.mark.parametrize(
     "kind", ["long", "interleaved", "mixed", "nested", "flat arrays", "time-major arrays"]

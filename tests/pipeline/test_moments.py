@@ -75,6 +75,7 @@ def test_groups_have_the_moments_of_their_numbers(
         assert_exact(found.group(group), array[groups == group])
 
 
+@pytest.mark.few(16)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
 @pytest.mark.parametrize("offset", [0, 3000, 1 << 20])
 @pytest.mark.parametrize("count", [1, 8191, 8193, 32_768, 32_769, 50_000])

@@ -196,6 +196,7 @@ EACH = [pair for pair in product(INPUTS, SETTINGS) if _is_met(*pair)]
 OTHERS = [pair for pair in product(INPUTS, SETTINGS) if pair not in EACH]
 
 
+@pytest.mark.few(26)
 @pytest.mark.parametrize(
     ("input", "given"), [*EACH, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHERS)]
 )

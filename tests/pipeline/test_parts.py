@@ -83,6 +83,7 @@ ALL = {**{name: CASES[name] for name in FROM_ENGINES}, **MORE}
 QUICK = {"row groups, all", "nested", "in place of earlier columns", "page index", "labels", "several"}
 
 
+@pytest.mark.few("row groups, all", "nested", "in place of earlier columns", "labels", "page index")
 @pytest.mark.parametrize(
     "case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
 )

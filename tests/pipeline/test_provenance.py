@@ -152,6 +152,7 @@ def again(settings: Settings) -> Settings:
     return Settings.from_preset(given.pop("preset"), **given)
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("preset", ALL_PRESETS)
 def test_what_is_kept_of_settings_makes_the_same_settings(preset):
     """Of every estimator that the library has, with its own rules and with others in their place."""
@@ -174,6 +175,7 @@ def whole_table() -> pa.Table:
     return pa.table({**keys, **numbers, **policies, "terminated": ends})
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize("kind", ESTIMATORS.values(), ids=lambda kind: kind.name)
 def test_the_settings_in_a_file_are_those_of_the_same_run(tmp_path, kind):
     path = tmp_path / "r.parquet"

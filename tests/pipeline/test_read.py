@@ -120,6 +120,7 @@ def test_a_file_without_rows_has_no_steps(tmp_path: Path) -> None:
     assert all(len(getattr(found, name)) == 0 for name in ("rewards", "values", "terminated", "rows"))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("block_size", "name"),
     turns(["one block", "small blocks"], ["cartpole.parquet", "pendulum.parquet"]),

@@ -73,6 +73,7 @@ def results(
     return summary.files, summary.normalization, summary.warnings, summary.columns, found
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("settings", SHARED.values(), ids=SHARED)
 def test_streams_that_were_packed_are_written_as_the_others(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -155,6 +155,7 @@ def computed(tables: Sequence[pa.Table], folder: Path, **settings: Any) -> Colum
     }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("name", "keys", "bootstrap", "block_rows", "store_bytes"),
     turns(RULES, KEYS, ["zero", "current"], [None, 1, 2, 7], STORE_BYTES),
@@ -174,6 +175,7 @@ def test_what_the_next_row_says_is_read_in_whichever_block_it_is(
     np.testing.assert_allclose(found["return"] - found["advantage"], columns["value"], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", RULES)
 def test_the_next_row_may_be_that_of_the_next_file(name: str) -> None:
     rule, settings = RULES[name]
@@ -185,6 +187,7 @@ def test_the_next_row_may_be_that_of_the_next_file(name: str) -> None:
     np.testing.assert_allclose(found["advantage"], by_loop(columns, rule, "zero"), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("name", "keys", "block_rows", "store_bytes"), turns(OTHERS, KEYS, [1, 2, 7], STORE_BYTES)
 )
@@ -203,6 +206,7 @@ def test_rows_cut_anywhere_are_the_rows_of_one_block(
         np.testing.assert_allclose(numbers, expected[column], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("name", "row"), [("leak", 20), ("early", 30), ("arrival", None)])
 def test_an_end_that_lacks_a_value_is_one_under_the_rule(name: str, row: int | None) -> None:
     """A limit that leaks needs none, nor does a row without a transition: the end by an id, or that of all does."""

@@ -44,6 +44,7 @@ def table(path: Path, columns: dict[str, Any], row_group_size: int = 10) -> Path
     return path
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rows", [None, 7, 10, 40], ids=lambda rows: f"blocks-{rows}")
 def test_zeros_behind_the_last_step_are_counted_in_blocks_of_any_size(tmp_path, buffer, monkeypatch, rows):
     if rows is not None:
@@ -84,6 +85,7 @@ def test_padding_of_lists_without_a_mask_is_told(tmp_path, layout):
     assert notes_of(path, layout=layout)["unfilled-tail"] == 3 + 7
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("layout", ["time-major", "batch-major"])
 @pytest.mark.parametrize("blocks", [False, True])
 def test_lanes_padded_with_nan_are_refused_with_the_mask_that_takes_them(tmp_path, layout, blocks):
@@ -115,6 +117,7 @@ def test_lanes_padded_with_nan_are_refused_with_the_mask_that_takes_them(tmp_pat
         assert np.isnan(found[row, length:]).all()
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("filler", [-999.0, -1.0, 1e9])
 @pytest.mark.parametrize("layout", ["nested", "batch-major", "time-major"])
 def test_other_numbers_than_0_are_fillers_where_reward_and_value_hold_them(tmp_path, layout, filler):

@@ -46,6 +46,7 @@ def steps() -> dict[str, np.ndarray]:
     return {**steps, "wanted": np.stack(lanes, axis=1)}
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize(("layout", "name"), turns(LAYOUTS, NAMES.split()))
 def test_a_flag_of_any_name_is_asked_about_where_nothing_else_ends_a_trajectory(
     tmp_path, steps, layout, name
@@ -67,7 +68,7 @@ def test_a_flag_of_any_name_is_asked_about_where_nothing_else_ends_a_trajectory(
     assert not (tmp_path / f"out{suffix}").exists()
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
 @pytest.mark.parametrize("layout", ["dense", "table", "table-jsonl"])
 def test_flags_of_every_type_are_asked_about_and_right_once_named(tmp_path, steps, layout, dtype):

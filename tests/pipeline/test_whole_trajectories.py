@@ -50,6 +50,7 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("name", "bootstrap", "block_rows", "store_bytes"),
     [
@@ -69,6 +70,7 @@ def test_rows_cut_anywhere_are_the_rows_of_one_block(
         same(written(folder / "r.parquet", columns, **settings), expected)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_trajectories_go_on_in_the_next_file(name: str) -> None:
     """Three times, one of them through a file of one row."""
@@ -85,6 +87,7 @@ def test_trajectories_go_on_in_the_next_file(name: str) -> None:
     same({key: joined[key].to_numpy() for key in ("advantage", "return")}, expected)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["n-step", "by length", "finite-horizon"])
 def test_start_flags_end_the_last_step_of_the_block_before(name: str) -> None:
     columns = rollout(6, count=30, num_envs=1)

@@ -288,6 +288,7 @@ COMMANDS: dict[str, Callable[[Path, Progress], object]] = {
 
 
 class TestRuns:
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("name", COMMANDS)
     def test_of_one_file_tell_each_look_from_its_first_bytes_to_its_last(
         self, rollouts: Path, name: str

@@ -112,6 +112,7 @@ class TestNumbers:
             seen += rows.tolist()
         assert sorted(seen) == list(range(120))
 
+    @pytest.mark.few(8)
     @pytest.mark.parametrize("known", FORMATS, ids=lambda known: known.name)
     def test_every_format_has_the_same_page(self, known, tmp_path: Path) -> None:
         builder = BUILDERS[known.name]

@@ -270,7 +270,7 @@ def test_the_torture_file_gives_the_expected_numbers(sample: Any, run_gae: Run) 
     assert_columns(in_order(after, *keys), in_order(wanted, *keys), RECURSION, BOTH)
 
 
-@pytest.mark.turns
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import textual.app
+import textual.pilot
 from cli.rollout_files import COUNT, LAST_ROWS, LENGTH, ROWS, columns, write
 from textual._compositor import Compositor
 from textual.pilot import Pilot
@@ -46,9 +48,19 @@ def look(
     The screen is drawn after each stage, and not whenever something moves, which takes half of all time.
     """
 
+    async def settled(*_: float) -> None:
+        """In place of sleep until the process has nothing to do: no widget has a message left, three times."""
+        for _ in range(3):
+            await pilots[0]._wait_for_screen()
+
+    pilots: list[Pilot[None]] = []
+
     async def visit() -> list[Any]:
         app, seen = ShowApp(content), []
         async with app.run_test(size=size) as pilot:
+            pilots.append(pilot)
+            patch.setattr(textual.app, "wait_for_idle", settled)
+            patch.setattr(textual.pilot, "wait_for_idle", settled)
             for keys in stages:
                 await _pressed(pilot, keys.split())
                 seen.append(at(app))

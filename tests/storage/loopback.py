@@ -15,7 +15,7 @@ class Loopback:
     def __enter__(self) -> Self:
         handler: Any = type("Handler", (self.handler,), {"state": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
 

@@ -213,7 +213,7 @@ class TestFailures:
         try:
             assert arrived.wait(60)
             process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=30)  # while the server still says nothing
+            _, stderr = process.communicate(timeout=120)  # while the server still says nothing
         finally:
             released.set()
             process.kill()

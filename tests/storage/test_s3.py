@@ -185,6 +185,7 @@ class TestElsewhere:
         assert inputs == [f"s3://{BUCKET}/{folder}/a.parquet", f"s3://{BUCKET}/{folder}/sub/b.parquet"]
         assert all("advantage" in pq.read_schema(io.BytesIO(s3.get(key))).names for key in s3.keys())  # noqa: SIM118
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("source", ["page", "page/*.parquet"])
     def test_a_listing_of_several_pages_is_read_to_its_end(self, s3, here, source):
         s3.page_keys = 5

@@ -47,6 +47,7 @@ def sent_of(store: StandIn, uri: str, body: bytes, folder: Path, replaces: str |
     return ObjectStore(uri).upload(uri, folder / "new", replaces)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("case", "engine"), [("in place", "local"), *((case, "pickling") for case in SETTINGS)]
 )
@@ -115,6 +116,7 @@ def test_a_store_that_takes_nothing_is_not_asked_for_ever(
     assert store.pending() == []
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("engine", ["local", "pickling"])
 @pytest.mark.parametrize("kind", ["part", "completion"])
 def test_a_store_that_fails_leaves_the_old_object_and_tells_no_secret(
@@ -136,6 +138,7 @@ def test_a_store_that_fails_leaves_the_old_object_and_tells_no_secret(
     assert store.pending() == []
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("engine", ["local", "pickling"])
 @pytest.mark.parametrize("target", ["in place", "new"])
 def test_what_somebody_else_wrote_in_the_last_instant_stays(

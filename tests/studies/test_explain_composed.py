@@ -155,6 +155,7 @@ CASES = {
 IN_BLOCKS = ("columns", "position", "units", "bi-level", "streams")
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("case", "block_rows"),
     [
@@ -246,6 +247,7 @@ def test_a_row_of_no_unit_has_nothing_to_explain(path: Path) -> None:
         gaecli.explain(path, 11, unit="turn")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "preset", ["areal-turn", "agilerl-llm-turn", "vagen-bilevel", "finite-horizon", "brax", "vapo"]
 )

@@ -40,6 +40,7 @@ CASES = [
 ]
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize(
     ("kind", "layout", "suffix"),
     CASES,

@@ -84,6 +84,7 @@ def explained(path: Path, row: int) -> Explanation:
     return found
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "at", [(0, 25, 54, 62, 119), pytest.param((6, 8, 39, 88), marks=pytest.mark.slow)], ids=str
 )
@@ -142,7 +143,7 @@ def swapped() -> Any:
     return steps
 
 
-@pytest.mark.turns
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["step", "timestamp"])
 @pytest.mark.parametrize("order", ["halves", "all"])
 def test_rows_that_come_later_by_their_steps_may_stand_before(tmp_path: Path, name: str, order: str) -> None:

@@ -64,6 +64,7 @@ DIVISORS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("scope", "floor", "ddof", "eps"),
     [
@@ -103,6 +104,7 @@ def test_the_label_of_a_column_is_told(path: Path) -> None:
     assert (step.column, step.label, step.count) == ("task", "pour", 6)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("estimator", ["td-lambda", "n-step", "grpo", "rf++"])
 def test_every_estimator_ends_in_what_is_written(path: Path, estimator: str) -> None:
     settings: dict[str, Any] = {"estimator": estimator, "normalize": "all", "norm_ddof": 0}

@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.turns
+@pytest.mark.few(3)
 @pytest.mark.parametrize("bootstrap", ["zero", "current"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_terms_add_up_to_what_the_papers_and_compute_say(
@@ -63,6 +63,7 @@ def turn_by_turn(columns: dict[str, np.ndarray], turns: np.ndarray) -> dict[str,
     return {name: np.array(cells) for name, cells in found.items()}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_over_units_the_terms_are_those_of_turns_as_rows(tmp_path: Path, name: str) -> None:
     columns = rollout(5)
@@ -162,7 +163,7 @@ def test_k_steps_are_n_steps(path: Path) -> None:
     assert found.derived == explained(path, 6, estimator="n-step", n_steps=2, gamma=gamma).derived
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("how", ["columns", "by length"])
 def test_every_step_may_have_decays_of_its_own(tmp_path: Path, name: str, how: str) -> None:

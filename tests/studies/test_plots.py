@@ -148,6 +148,7 @@ class TestFiles:
         assert used[0]
         assert not used[0] & used[1]
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize(
         ("title", "suffix"),
         [

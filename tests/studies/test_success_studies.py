@@ -26,6 +26,7 @@ def with_returns(root: Path, rule: str, cost: float, gamma: float, recording: Re
     return write_lerobot(root, columns, [50] if len(recording.frames) > 50 else [])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("rule", "cost", "gamma"),
     [
@@ -48,6 +49,7 @@ def test_the_rule_its_cost_and_gamma_are_told_by_the_returns(
     assert (told.episodes, told.successes) == (20, sum(RECORDING.succeeded))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("given", "is_it"),
     [

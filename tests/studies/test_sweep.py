@@ -136,6 +136,7 @@ def test_bias_is_nothing_at_lambda_one_and_signs_agree_at_the_reference(rollout)
     assert points[0.99, 0.95].sign_agreement < 1.0
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("preset", ["cleanrl", "finite-horizon", "brax", "skrl-2.0"])
 def test_presets_sweep_as_they_compute(rollout, preset, tmp_path):
     """The columns of a sweep are those of `compute` with the same γ and λ, whatever the recursion."""
@@ -286,6 +287,7 @@ class TestCommand:
         assert document["reference"] == {"gamma": 0.99, "lam": 0.95}
         assert document["points"][-1]["effective_horizon"] is None
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize(
         ("columns", "more"),
         [
@@ -322,7 +324,7 @@ class TestCommand:
 KINDS = {"gae": [0.8], "td-lambda": [0.8], "td0": [], "upgo": [], "mc": []}
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("block_rows", [1, 1000])
 @pytest.mark.parametrize("column", ["bootstrap_value", "next_value"])
 @pytest.mark.parametrize("estimator", KINDS)

@@ -67,6 +67,7 @@ def swept(path: Path, fixed: dict[str, Any], axes: dict[str, list[float]], **mor
 IN_BLOCKS = ("units", "bi-level", "λ column", "returns", "streams")
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("case", "block_rows"),
     [

@@ -214,6 +214,7 @@ def test_columns_side_by_side_are_those_of_compute(two_logs: list[Path], tmp_pat
             assert swept.drop_columns([one.column for one in found.points]).equals(pq.read_table(path))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("memory", [1 << 30, 1 << 20])
 def test_columns_of_presets_are_those_of_compute_in_blocks_of_any_size(
     rollout, tmp_path: Path, memory: int
@@ -279,6 +280,7 @@ def test_what_a_later_rule_cannot_read_is_left_out_of_all(tmp_path: Path) -> Non
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["plain.parquet", "plainer.parquet"]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("estimators", "settings", "not_said_to_the_second"),
     [

@@ -71,7 +71,7 @@ HOW: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("memory", [1 << 30, 1 << 20])
 @pytest.mark.parametrize("how", HOW)
 def test_thresholds_and_labels_of_a_grid_are_those_of_the_loop(
@@ -160,6 +160,7 @@ def test_the_page_has_the_threshold_and_the_map_of_labels(run_gae: Any, tmp_path
     assert (refused.returncode, "is of labels" in refused.stderr) == (2, True)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_the_table_fits_and_says_what_there_was_no_room_for(tmp_path: Path, width: int) -> None:
     path = tmp_path / "r.parquet"

@@ -19,6 +19,7 @@ from gaecli.settings import Settings
 from gaecli.studies import sampling
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("seed", "library"), turns(range(2), LIKE))
 def test_libraries_are_identified_with_random_gamma_and_lam(tmp_path, library, seed):
     gamma, lam = gamma_and_lam(seed)
@@ -33,6 +34,7 @@ def test_libraries_are_identified_with_random_gamma_and_lam(tmp_path, library, s
     assert found.best.max_error < 1e-4
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (0.997, 0.9), (1.0, 1.0), (0.9, 0.0), (0.0, 0.0)])
 def test_round_numbers_are_found_round(tmp_path, gamma, lam):
     path = Rollout(5).write(tmp_path / "r.parquet", torchrl_like(Rollout(5), gamma, lam))
@@ -44,6 +46,7 @@ def test_round_numbers_are_found_round(tmp_path, gamma, lam):
     assert found.best.is_lam_determined == (gamma > 0)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("library", "ddof"), turns(LIKE, [0, 1]))
 def test_whitened_columns_are_recognised(tmp_path, library, ddof):
     seed = len(library) + ddof  # each with numbers of its own
@@ -162,6 +165,7 @@ def verl_like(rewards, values, mask, gamma, lam):
     return (advantages - kept.mean()) / np.sqrt(kept.var(ddof=1) + 1e-8), advantages
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("seed", "is_whitened"), turns(range(2), [True, False]))
 def test_verl_with_a_mask_is_identified(tmp_path, seed, is_whitened):
     random = np.random.default_rng(seed)
@@ -187,6 +191,7 @@ def test_verl_with_a_mask_is_identified(tmp_path, seed, is_whitened):
         assert "ddof 1" in found.normalization
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("convention", "is_whitened"),
     turns([("brax", brax), ("finite-horizon", finite_horizon), ("skrl-2.0", skrl_2)], [True, False]),
@@ -218,6 +223,7 @@ SB3_SAMPLES = [
 ]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("name", "expected"), SB3_SAMPLES)
 def test_the_numbers_of_stable_baselines3_itself(sample_data, name, expected):
     found = verify(sample_data / name, "advantage", column_source=sample_data / expected)
@@ -294,6 +300,7 @@ def as_json_lines(path, columns):
 WRITERS = [("r.npz", as_npz), ("r.parquet", as_parquet), ("r.arrow", as_arrow), ("r.jsonl", as_json_lines)]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("writer", "is_beside"), turns(WRITERS, [False, True]))
 def test_steps_count_for_the_memory_not_the_rows_that_hold_them(tmp_path, monkeypatch, writer, is_beside):
     """Three rows of 400 steps: where all are held at once, at 500 bytes each they fit into 600,000 and no less."""

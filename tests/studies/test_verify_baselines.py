@@ -61,6 +61,7 @@ def written(folder: Path, baseline: Baseline, prompts: dict[str, list[float]] = 
     return path
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("baseline", "names", "rule"),
     [
@@ -105,6 +106,7 @@ def best_alone(scores: list[float]) -> list[float]:
     return [(score - second) / (std(scores, 1) + 1e-6) if score == best else 0.0 for score in scores]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("baseline", "names", "rule"),
     [
@@ -292,6 +294,7 @@ def test_whether_it_was_right_is_one_of_several_rewards(tmp_path: Path) -> None:
     assert found.best.columns["group"] == "prompt"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("is_batched", [False, True], ids=["a response a line", "a batch a line"])
 def test_lines_of_messages_or_of_whole_batches(tmp_path: Path, is_batched: bool) -> None:
     """As ms-swift logs completions: prompts may be messages of a chat, and a line may hold a batch in lists."""

@@ -55,6 +55,7 @@ def written(folder: Path, baseline, *, over_all=None, alone: int | None = None, 
     return path
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("baseline", "over_all", "name"),
     [

@@ -115,6 +115,7 @@ def test_a_row_that_is_wrong_outside_of_the_sample_is_found(
     assert found.num_searched is not None
 
 
+@pytest.mark.few("8")
 @pytest.mark.parametrize("interleaved", [1, 8])
 def test_rows_at_the_borders_of_blocks_are_held_against_those_behind_them(tmp_path, interleaved):
     """Of 4,096 rows each: the last ones of one of them, and the first ones of the next."""

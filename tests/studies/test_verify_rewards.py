@@ -128,6 +128,7 @@ def test_a_log_of_groups_without_variance_follows_any_rule(tmp_path: Path, estim
 
 
 class TestRewardsThatAreNamed:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(
         ("rewards", "is_it"),
         [

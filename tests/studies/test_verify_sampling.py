@@ -55,7 +55,7 @@ def written(path, loop=None, *, end_rate=0.05, is_whitened=False, odd=()):
     return path
 
 
-@pytest.mark.pairs
+@pytest.mark.few(3)
 @pytest.mark.parametrize("is_whitened", [False, True])
 @pytest.mark.parametrize("end_rate", [0.05, 0.0], ids=["short", "long"])
 @pytest.mark.parametrize("preset", LOOPS)

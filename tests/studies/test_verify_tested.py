@@ -32,6 +32,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("tested", "found", "column"),
     [

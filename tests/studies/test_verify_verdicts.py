@@ -69,6 +69,7 @@ CONSTANT = {
 }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("kind", "name"),
     [*((kind, "advantage") for kind in CONSTANT), ("float32", "return"), ("to 1e-9", "column")],
@@ -115,6 +116,7 @@ def test_the_page_says_constant(tmp_path, run_gae):
 
 
 class TestReturns:
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(
         ("name", "preset"),
         turns(["return", "returns", "value_targets", "ret", "my_targets"], [None, "sb3", "sb3"]),
@@ -211,6 +213,7 @@ SLOW_COMMANDS = (
 )
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     "kind",
     [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW_COMMANDS else ()) for kind in COMMANDS],

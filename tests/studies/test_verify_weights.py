@@ -59,6 +59,7 @@ def several_rewards(
     return path
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("weights", "baseline", "name", "said"),
     [

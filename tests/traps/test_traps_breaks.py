@@ -65,6 +65,7 @@ class TestBesideTerminationsAlone:
     def columns(self, name, **flags):
         return STEPS | flags | {name: (IDS | COUNTERS)[name]}
 
+    @pytest.mark.few(5)
     def test_they_are_told_with_the_way_out(self, tmp_path, name, suffix):
         path = write(tmp_path, self.columns(name, terminated=TERMINATED), suffix)
         (note,) = notes_of(path, "unused-id")
@@ -77,11 +78,13 @@ class TestBesideTerminationsAlone:
         assert "--episode-column" in note.hint
         assert notes_of(path, "unused-id", columns={"episode": "none"}) == []
 
+    @pytest.mark.few(5)
     def test_they_are_silent_where_all_ends_are_known(self, tmp_path, name, suffix):
         columns = self.columns(name, terminated=TERMINATED, truncated=LAST & ~TERMINATED)
         assert notes_of(write(tmp_path, columns, suffix), "unused-id") == []
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", IDS)
 def test_an_id_does_what_its_hint_says(tmp_path, name):
     path = write(tmp_path, STEPS | {"terminated": TERMINATED, name: IDS[name]}, ".parquet")
@@ -93,6 +96,7 @@ def test_an_id_does_what_its_hint_says(tmp_path, name):
     np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize("flags", [{"terminated": TERMINATED}, {"env_id": np.zeros(NUM_ROWS, int)}])
 @pytest.mark.parametrize("name", QUIET)
 def test_other_columns_say_nothing(tmp_path, name, flags):
@@ -111,6 +115,7 @@ def test_where_no_end_is_known_all_are_told(tmp_path, name):
     assert note.count == len(LENGTHS) - 1
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("shift", "side"), [(1, "before"), (-1, "behind")])
 @pytest.mark.parametrize("name", ["demo", "elapsed_step", "progress"])
 def test_flags_one_row_beside_are_told(tmp_path, name, shift, side):
@@ -123,7 +128,7 @@ def test_flags_one_row_beside_are_told(tmp_path, name, shift, side):
     assert ("--done-at start" in note.hint) == (shift == 1)
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("num_rows", [4, 5, 9])
 @pytest.mark.parametrize("name", ["demo", "scene", "elapsed_step", "horizon_left"])
 def test_are_told_wherever_blocks_end(tmp_path, name, num_rows, monkeypatch):

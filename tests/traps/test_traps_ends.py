@@ -56,7 +56,7 @@ def test_a_leak_is_told_loudly(tmp_path):
     assert note.count == 2
 
 
-@pytest.mark.turns
+@pytest.mark.few(5)
 @pytest.mark.parametrize("bootstrap", ["zero", "current", "error"])
 @pytest.mark.parametrize(
     "preset",

@@ -31,6 +31,7 @@ def in_blocks(num_rows, monkeypatch):
         monkeypatch.setattr(module, "rows_per_block", lambda memory_bytes: num_rows)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("num_rows", [13, 30, 1_000])
 @pytest.mark.parametrize("cells", [ENV * 7 + 3, np.array(["MSFT", "AAPL", "GOOG"])[ENV]])
 def test_values_that_take_turns_are_told_with_the_way_out(tmp_path, cells, num_rows, monkeypatch):
@@ -45,6 +46,7 @@ def test_values_that_take_turns_are_told_with_the_way_out(tmp_path, cells, num_r
     np.testing.assert_allclose(pq.read_table(path)["advantage"], WANTED.ravel(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("num_rows", [14, 1_000])
 @pytest.mark.parametrize(("name", "cells"), [("global_step", TIME * 3), ("timestamp", TIME * 0.05)])
 def test_a_time_that_stands_still_is_told(tmp_path, name, cells, num_rows, monkeypatch):
@@ -61,6 +63,7 @@ def test_agents_that_leave_take_turns_all_the_same(tmp_path):
     assert "--env-column Spieler" in note.hint
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("num_rows", [13, 1_000])
 @pytest.mark.parametrize(
     ("name", "cells"), [("global_step", np.arange(30)), ("timestamp", np.arange(30) * 0.1)]

@@ -54,6 +54,7 @@ FLAGS = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("per_row", [1, 2, 6])
 @pytest.mark.parametrize("name", FLAGS)
 def test_flags_cut_lists_that_are_read_as_steps(tmp_path, name, per_row):
@@ -113,6 +114,7 @@ QUIET = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", QUIET)
 def test_lists_of_one_episode_are_quiet(tmp_path, name):
     path = written(tmp_path, 1, **{name: QUIET[name]})

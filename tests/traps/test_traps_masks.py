@@ -50,6 +50,7 @@ def test_the_value_of_a_masked_token_bootstraps_nothing(tmp_path):
         assert found[0][:2] == pytest.approx([0.95, 1.0])
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("fill", ["null", "zero", "carry"])
 @pytest.mark.parametrize("mode", ["skip", "zero", "gated"])
 def test_nan_in_masked_cells_reaches_no_other(tmp_path, mode, fill):

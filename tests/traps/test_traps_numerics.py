@@ -39,6 +39,7 @@ def test_every_discount_works(gamma, lam):
     np.testing.assert_allclose(found, np.reshape(expected, -1), rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.uint8, np.float32, np.float64])
 def test_flags_of_every_dtype(tmp_path, dtype):
     """pytorch/rl 0.14.1: `~1 == -2` for integers, inf for uint8, an exception for floats."""
@@ -160,7 +161,7 @@ def test_finite_horizon_is_the_renormalised_mixture():
 NORMALIZING = [name for name, preset in PRESETS.items() if preset.mask_mode is None]
 
 
-@pytest.mark.turns
+@pytest.mark.few(10)
 @pytest.mark.parametrize("num_rows", [1, 6])
 @pytest.mark.parametrize("name", NORMALIZING)
 def test_one_row_or_equal_advantages_normalise_to_zero(tmp_path, name, num_rows):

@@ -166,6 +166,7 @@ def interleaved(name, num_rows=24, **more) -> dict:
 
 
 class TestRowsThatAlternate:
+    @pytest.mark.few(9)
     @pytest.mark.parametrize("name", NAMES)
     def test_are_asked_about_and_the_answer_gives_the_numbers(self, tmp_path, name):
         columns = interleaved(name)
@@ -223,7 +224,7 @@ class TestIdsThatChangeWhereNothingEnds:
             "done": ends if flagged else np.arange(24) == 23,
         }
 
-    @pytest.mark.turns
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("name", ["traj", "run", "worker", "ep"])
     @pytest.mark.parametrize("num_rows", [8, 5, 100])
     def test_are_told_wherever_blocks_end(self, tmp_path, name, num_rows, monkeypatch):

@@ -40,6 +40,7 @@ TOLD = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("case", TOLD)
 def test_they_are_told_and_the_test_in_the_hint_cuts_there(tmp_path, case) -> None:
     name, cells, test = TOLD[case]

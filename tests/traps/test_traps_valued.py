@@ -45,6 +45,7 @@ QUIET = {
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".npz"])
 @pytest.mark.parametrize("name", CUTS)
 class TestOneValueIsACut:
+    @pytest.mark.few(3)
     def test_it_is_told_beside_terminations_alone_and_taken_when_it_is_named(self, tmp_path, name, suffix):
         cells, value = CUTS[name]
         path = write(tmp_path, STEPS | {"terminated": TERMINATED, name: cells}, suffix)
@@ -92,6 +93,7 @@ def test_types_of_steps_alone_are_asked_about(tmp_path, words):
     np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "cells",
     {

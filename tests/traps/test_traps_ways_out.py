@@ -62,6 +62,7 @@ def keywords(flags):
     }
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_command_of_a_refusal_goes_on(tmp_path, name):
     columns, flags = REFUSED[name]
@@ -74,6 +75,7 @@ def test_a_command_of_a_refusal_goes_on(tmp_path, name):
     np.testing.assert_allclose(pq.read_table(path)["advantage"], WANTED, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("num_rows", [4, 9, 1_000])
 @pytest.mark.parametrize(
     ("cells", "flags"),
