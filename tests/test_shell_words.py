@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -76,7 +77,7 @@ def test_commands_that_convert_a_file_take_its_name_for_nothing_else(suffix: str
         np.save(path, np.arange(3))
     elif suffix == ".pt":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("5/data.pkl", b"\x80\x02}q\x00.")
+            archive.writestr("5/data.pkl", pickle.dumps([{"reward": 1.0}], protocol=2))
             archive.writestr("5/version", b"3\n")
     else:
         path.write_bytes(gzip.compress(b"[1]") if suffix.endswith(".gz") else b"[1]")
