@@ -57,6 +57,7 @@ class TestOrder:
         assert (finding.row, finding.count) == (101, 1)
         assert "`timestamp`" in finding.message
 
+    @pytest.mark.few("blocks")
     def test_moments_in_place_of_steps(self, clean, examine):
         columns = {**clean, "t": clean["t"] * 0.1}
         assert examine(columns).checkup.findings == []

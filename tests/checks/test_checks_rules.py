@@ -21,6 +21,7 @@ import gaecli
 from gaecli.checks.registry import RULES
 
 
+@pytest.mark.few("blocks")
 def test_a_clean_rollout_has_no_findings(clean, examine):
     assert examine(clean).checkup.findings == []
     assert examine(with_done(clean)).checkup.findings == []

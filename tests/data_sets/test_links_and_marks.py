@@ -117,6 +117,7 @@ def test_what_can_be_no_copy_is_refused(tmp_path: Path) -> None:
     assert "meta/pipe` is neither a file nor a folder" in str(failed.error)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", ["hive", "RLlib", "plain"])
 def test_linked_folders_are_part_of_a_folder_each_once(tmp_path: Path, kind: str) -> None:
     root, elsewhere = tmp_path / "set", tmp_path / "elsewhere"

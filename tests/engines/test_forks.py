@@ -249,6 +249,7 @@ def test_this_process_goes_on_with_what_is_its_own_when_the_forks_have_nothing_t
     assert alone(run) == (True, True)
 
 
+@pytest.mark.few("SIGKILL")
 @pytest.mark.parametrize(
     ("step", "told", "left"),
     [

@@ -91,6 +91,7 @@ def test_logs_of_responses_are_not_asked_about(tmp_path: Path, more: dict[str, A
     assert gaecli.compute(path, dry_run=True, **OPTIONS).files[0].layout == "responses"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "arrow"])
 def test_groups_of_two_types_are_refused(tmp_path: Path, suffix: str) -> None:
     scores = {"rew": [1.0, 0.0]}

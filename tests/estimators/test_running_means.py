@@ -107,6 +107,7 @@ def test_the_summary_and_the_explanation_speak_of_roles(tmp_path: Path) -> None:
     assert found.derived == found.computed == 1.5
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("block_rows", [1, 3, 100])
 def test_a_place_that_changes_within_a_trajectory_is_refused(tmp_path: Path, block_rows: int) -> None:
     """Also over the border of two blocks."""

@@ -101,6 +101,7 @@ def test_rows_come_in_blocks_of_any_size(path: Path) -> None:
     assert found == {name: STEPS[name] for name in names}
 
 
+@pytest.mark.few(16)
 def test_polars_reads_the_result(written: Written, path: Path, computed: Path) -> None:
     pl = pytest.importorskip("polars")
     opened = pl.read_ipc_stream if written.is_stream else pl.read_ipc

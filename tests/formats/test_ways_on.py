@@ -224,6 +224,7 @@ def test_a_checkpoint_of_torchrl_has_rows_that_hold_no_step(tmp_path: Path) -> N
     assert "buffer.dumps(FOLDER)" in raised.value.hint
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("place", ["episodes", "meta/episodes"])
 @pytest.mark.parametrize(
     ("names", "second"), [(("start", "stop"), 1), (("start", "length"), 0), (("first", "last"), 1)]

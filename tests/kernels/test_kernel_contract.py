@@ -78,7 +78,7 @@ def decay(request: pytest.FixtureRequest) -> float | None:
     return request.param
 
 
-@pytest.mark.pairs
+@pytest.mark.few(10)
 @pytest.mark.parametrize("num_rows", [0, 1, 2, 257, 1000])
 @pytest.mark.parametrize("cut_rate", [0.0, 0.01, 0.05, 1.0])
 def test_it_gives_the_explicit_sums(

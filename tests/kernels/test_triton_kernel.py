@@ -94,6 +94,7 @@ def test_two_numbers_of_single_precision_carry_one_of_double(triton_scan: Any, n
     assert abs(float(np.float32(high)) + float(np.float32(low)) - number) <= 2**-48 * number
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("shape", [(1, 40, 1), (1, 20, 4)], ids=str)
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_a_cut_keeps_out_what_is_not_finite(triton_scan: Any, shape: Any) -> None:

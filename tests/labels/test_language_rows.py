@@ -67,6 +67,7 @@ def wanted() -> list[str]:
     return ["positive" if one > threshold else "negative" for one in returns]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("rows", [3, None])
 def test_every_frame_gets_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch, rows: int | None) -> None:
     monkeypatch.setattr(language, "PIECE_ROWS", 7)
@@ -184,6 +185,7 @@ def _raise_first(summary: gaecli.Summary) -> None:
     raise UsageError(failed.error or "", hint=failed.hint)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("memory", [1 << 20, 1 << 30])
 def test_verify_reads_the_labels_in_force(tmp_path: Path, memory: int) -> None:
     """Its own rows, those of an annotator that has the rows of all frames in each, and where one was changed."""

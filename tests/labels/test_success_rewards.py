@@ -39,7 +39,7 @@ def test_a_set_of_lerobot_gets_returns_of_success(tmp_path: Path) -> None:
     assert (told.longest_episode, told.scale, told.successes, told.episodes) == (7, 56, 3, 5)
 
 
-@pytest.mark.turns
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rule", ["recap", "steps", "sparse"])
 @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
 def test_rules_are_those_of_a_loop(tmp_path: Path, rule: str, version: str) -> None:

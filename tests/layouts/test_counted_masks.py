@@ -72,6 +72,7 @@ def test_the_steps_are_those_that_are_counted(file: str, tmp_path: Path) -> None
     np.testing.assert_allclose(advantages(path), wanted(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("file", LAYOUTS)
 @pytest.mark.parametrize("name", ["lengths", "seq_lens", "episodeLength", "num_steps", "n_valid_tokens"])
 def test_a_count_that_nobody_named_is_asked_about(file: str, name: str, tmp_path: Path) -> None:

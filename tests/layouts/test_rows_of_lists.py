@@ -69,6 +69,7 @@ def test_so_they_are_in_every_format(case: str, suffix: str, tmp_path: Path) -> 
         gaecli.compute(write(tmp_path / f"log{suffix}", log(**TIME_STEPS[case])))
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("case", TIME_STEPS)
 def test_layout_nested_says_that_they_are_trajectories(case: str, tmp_path: Path) -> None:
     columns = log(**TIME_STEPS[case])

@@ -70,7 +70,7 @@ def test_every_role_may_stand_in_a_list_of_one(make: Any, suffix: str, tmp_path:
     assert (summary.files[0].layout, summary.warnings) == ("long", [])
 
 
-@pytest.mark.turns
+@pytest.mark.few(5)
 @pytest.mark.parametrize("role", ROWS)
 @pytest.mark.parametrize("suffix", TABLES)
 def test_any_one_role_may(role: str, suffix: str, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ GROUPED = {"estimator": "dr-grpo", "group_column": "prompt"}
 SPREAD = [[0.5, None], [-0.5, -0.5], [-0.5, None, -0.5], [0.5]]
 
 
-@pytest.mark.turns
+@pytest.mark.few(5)
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".jsonl"])
 @pytest.mark.parametrize(
     ("lists", "settings", "expected"),

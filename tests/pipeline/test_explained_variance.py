@@ -79,6 +79,7 @@ def test_a_difference_of_means_between_files_is_explained_by_no_value(folder):
     assert_spread(summary.explained_variances, each)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("normalize", ["all", "file", "episode"])
 def test_normalisation_does_not_change_it(folder, normalize):
     within, each = by_hand(LAM)

@@ -103,6 +103,7 @@ class TestStatistics:
         info = look(sample_data / "cartpole.parquet", gamma=gamma)
         assert info.explained_variance == pytest.approx(expected, rel=1e-9)
 
+    @pytest.mark.few("small blocks")
     def test_the_preset_and_lambda_of_a_run_do_not_change_it(self, sample_data):
         path = sample_data / "cartpole.parquet"
         assert look(path, lam=0.1).explained_variance == look(path).explained_variance
@@ -140,6 +141,7 @@ class TestStatistics:
         (episode,) = info.episodes
         assert (episode.row, episode.length, episode.end) == (0, num_rows, "open")
 
+    @pytest.mark.few("small blocks")
     def test_interleaved_environments(self, sample_data, tmp_path):
         frame = pd.read_parquet(sample_data / "cartpole.parquet")
         mixed = frame.sort_values(["t", "env_id"]).reset_index(drop=True)
@@ -266,6 +268,7 @@ class TestFacts:
 class TestPlan:
     """What it says a run would do is what the run then does."""
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("name", ["cartpole.parquet", "cartpole_TN.npz", "pendulum.parquet"])
     def test_the_method(self, copy_sample, name):
         path = copy_sample(name)
@@ -360,6 +363,7 @@ class TestCells:
         assert "no value column" in info.problem
         assert (info.statistics["reward"].count, info.statistics["reward"].mean) == (3, 2.0)
 
+    @pytest.mark.few("small blocks")
     def test_nor_is_the_last_row_of_each_table_of_a_minari_set(self):
         root = SAMPLES / "minari/cartpole/parquet-v0"
         rewards = [pq.read_table(path)["rewards"].to_numpy()[:-1] for path in root.glob("data/*/*.parquet")]

@@ -189,6 +189,7 @@ def test_every_kind_of_warning_about_many_files_is_told_again(tmp_path: Path, co
     assert second.bootstrapped == first.bootstrapped
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("number", range(3))
 def test_a_new_file_among_those_that_are_up_to_date_is_compared_with_them(
     tmp_path: Path, number: int

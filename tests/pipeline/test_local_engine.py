@@ -34,6 +34,7 @@ def test_results_come_in_the_order_of_the_tasks(engine: Threads) -> None:
     assert list(engine.run(late, [])) == []
 
 
+@pytest.mark.few("1", "2")
 def test_only_a_few_results_wait_for_whoever_takes_them(engine: Threads) -> None:
     started: list[int] = []
     results = engine.run(lambda number: started.append(number) or number, range(50))
@@ -42,6 +43,7 @@ def test_only_a_few_results_wait_for_whoever_takes_them(engine: Threads) -> None
         assert len(started) <= number + 1 + engine.jobs + 1
 
 
+@pytest.mark.few("1", "2")
 def test_the_first_error_in_the_order_of_the_tasks_is_the_error(engine: Threads) -> None:
     def fail(number: int) -> int:
         if number == 3:
@@ -83,6 +85,7 @@ def test_an_error_of_the_tasks_themselves_comes_after_the_results_before_it(engi
     assert taken == list(range(6))
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("way", ["error of a task", "error of the taker", "break"])
 def test_nothing_is_under_way_any_more_when_it_is_left(engine: Threads, way: str) -> None:
     under_way = threading.Semaphore(0)
@@ -243,6 +246,7 @@ def test_what_cannot_be_drawn_is_told_when_its_turn_comes(engine: Threads) -> No
         next(drawn)
 
 
+@pytest.mark.few("1", "2")
 def test_nothing_is_drawn_any_more_when_it_is_left(engine: Threads) -> None:
     is_drawing = threading.Event()
     over: list[int] = []

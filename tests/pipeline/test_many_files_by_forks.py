@@ -130,6 +130,7 @@ def count_forks() -> list[int]:
     return begun
 
 
+@pytest.mark.few("all")
 @pytest.mark.parametrize("settings", [{}, {"normalize": "all"}], ids=["none", "all"])
 def test_progress_comes_to_the_same(inputs: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     def both() -> Any:
@@ -168,6 +169,7 @@ def whole(folder: Path) -> list[bool]:
     return ["advantage" in pq.read_schema(path).names for path in sorted(folder.iterdir())]
 
 
+@pytest.mark.few("all")
 @pytest.mark.parametrize("settings", [{}, {"normalize": "all"}], ids=["none", "all"])
 def test_a_fork_that_is_killed_ends_the_run_with_an_error_and_the_next_run_does_the_rest(
     tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -222,6 +222,7 @@ class TestBesideKnownEnds:
         (note,) = [note for note in summary.warnings if note.code == "unused-flag"]
         assert "`--truncated-column dead`" in str(note.hint)
 
+    @pytest.mark.few("blocks")
     @pytest.mark.parametrize("rows", [None, 5], ids=["one-block", "blocks"])
     def test_what_stands_on_ends_is_told_whatever_its_name(self, tmp_path, table, monkeypatch, rows):
         if rows is not None:

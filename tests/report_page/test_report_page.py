@@ -81,6 +81,7 @@ class TestNumbers:
         ends = [page.episode(number)[0]["end"] for number in range(COUNT)]
         assert ends == ["terminated", "truncated", "terminated", "open"]
 
+    @pytest.mark.few("small blocks")
     def test_rows_of_environments_may_alternate(self, tmp_path: Path) -> None:
         """Each of three environments has 40 rows, in episodes of 10 that begin at other times."""
         random, steps = np.random.default_rng(1), np.repeat(np.arange(40), 3)
@@ -200,6 +201,7 @@ class TestStoredColumn:
         curves = page.episode(1)[1]
         assert (curves["stored"] - curves["advantage"])[20 - LENGTH] == pytest.approx(1, abs=1e-6)
 
+    @pytest.mark.few("small blocks")
     def test_of_an_own_column_what_was_set_otherwise_is_told(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.parquet")
         gaecli.compute(path, gamma=0.7, lam=LAM)

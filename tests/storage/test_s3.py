@@ -168,6 +168,7 @@ class TestElsewhere:
             ours = pq.read_table(io.BytesIO(s3.get(key.replace("in/", "out/", 1))))
             assert ours.equals(pq.read_table(io.BytesIO(locally(body))))
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(
         "folder",
         [

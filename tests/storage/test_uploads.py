@@ -191,6 +191,7 @@ def test_what_an_object_says_of_itself_stays(store: StandIn) -> None:
     assert about.items() <= store.about[path].items()
 
 
+@pytest.mark.few(1)
 def test_results_that_are_there_are_found_by_one_listing(store: StandIn) -> None:
     put_files(store, 6, num_rows=50)
     run = {"output": f"{root(store)}/out/"}

@@ -63,6 +63,7 @@ def rollout(tmp_path_factory):
     return path, values, oracle
 
 
+@pytest.mark.few("many blocks")
 @pytest.mark.parametrize("memory", [1 << 30, 1 << 20], ids=["one block", "many blocks"])
 def test_every_number_is_that_of_a_plain_loop(rollout, memory):
     path, values, oracle = rollout

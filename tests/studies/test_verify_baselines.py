@@ -157,6 +157,7 @@ def test_what_a_file_does_not_tell_apart_is_said(tmp_path: Path) -> None:
     assert not [name for name in names_of(found) if "grpo" in name]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("ddof", "eps"), [(0, 1e-6), pytest.param(0, 1e-3, marks=pytest.mark.slow), (1, 0.03)]
 )

@@ -71,6 +71,7 @@ def sampled_rows(monkeypatch):
     return rows
 
 
+@pytest.mark.few("8")
 @pytest.mark.parametrize("interleaved", [1, 8])
 def test_a_sample_is_of_whole_trajectories_from_all_over_the_file(tmp_path, sampled_rows, interleaved):
     path, order = Episodes().write(tmp_path / "r.parquet", Episodes().column, interleaved=interleaved)
@@ -83,7 +84,7 @@ def test_a_sample_is_of_whole_trajectories_from_all_over_the_file(tmp_path, samp
     assert np.histogram(episodes, 4, (0, NUM_EPISODES))[0].min() >= 1
 
 
-@pytest.mark.turns
+@pytest.mark.few(1)
 @pytest.mark.parametrize("interleaved", [1, 8])
 @pytest.mark.parametrize("is_whitened", [False, True])
 @pytest.mark.parametrize(

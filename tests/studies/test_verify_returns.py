@@ -108,6 +108,7 @@ def test_a_lambda_return_with_next_values_of_its_own_is_no_gae(tmp_path: Path) -
     assert (found.best.estimator, found.best.gamma, found.best.lam) == ("td-lambda", GAMMA, lam)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("n", "holds", "only"),
     [

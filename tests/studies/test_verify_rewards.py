@@ -68,6 +68,7 @@ class Log:
 
 
 class TestWeightsThatNoOneTold:
+    @pytest.mark.few(1)
     @pytest.mark.parametrize(
         ("eps", "weights", "reward", "says"),
         [

@@ -97,6 +97,7 @@ QUIET = {
 }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", QUIET)
 def test_other_columns_are_quiet(tmp_path, name):
     assert notes_of(write(tmp_path, COLUMNS | {name: QUIET[name]}, ".parquet"), "unused-id") == []
