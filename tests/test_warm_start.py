@@ -126,4 +126,5 @@ def test_what_takes_long_to_import_is_left_to_the_runs_that_ask_for_it(run_gae, 
     maps = Path(f"/proc/{warm_start.pid}/maps").read_text()
     packages = set(re.findall(r"-packages/(\w+)/", maps))
     assert {"numpy", "pyarrow"} <= packages
-    assert not packages & {"torch", "_polars_runtime_32", "polars", "aiohttp"}
+    of_s3 = set() if warm_start.knows_s3 else {"aiohttp"}  # a test of S3 may have been here before
+    assert not packages & {"torch", "_polars_runtime_32", "polars", *of_s3}

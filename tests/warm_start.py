@@ -81,6 +81,8 @@ class WarmStart:
     def __init__(self, command: Path, env: Mapping[str, str]) -> None:
         self._command = command
         self.env = dict(env)
+        #: From then on its forks find imported what talks to S3.
+        self.knows_s3 = False
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             # Pipes as in any run: Python asks once, at its start, what its streams are.
@@ -112,6 +114,7 @@ class WarmStart:
         file_size: int | None = None,
     ) -> WarmProcess:
         """As `subprocess.Popen` has it: a stream is a handle, or `PIPE`."""
+        self.knows_s3 |= "AWS_ENDPOINT_URL" in env
         request = {"args": [str(self._command), *args], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
         given, theirs, ours = (stdin, stdout, stderr), [], []
         for number, handle in enumerate(given):
