@@ -82,6 +82,43 @@ def test_rows_in_reverse_order_are_told_and_sorted(tmp_path, name, cells, num_ro
     np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
 
 
+DAYS = np.arange("2026-01-20", "2026-02-19", dtype="datetime64[D]")
+SECONDS = DAYS[0] + np.arange(30) * np.timedelta64(700, "ms")
+DATES = {
+    "day": DAYS.astype(str),
+    "logged": np.char.add(SECONDS.astype("datetime64[ms]").astype(str), "Z"),
+    "when": np.char.replace(SECONDS.astype("datetime64[us]").astype(str), "T", " "),
+    "created": SECONDS.astype("datetime64[us]"),
+}
+
+
+@pytest.mark.parametrize("num_rows", [13, 1_000])
+@pytest.mark.parametrize("name", DATES)
+def test_dates_are_times_whatever_they_are_called(tmp_path, name, num_rows, monkeypatch):
+    in_blocks(num_rows, monkeypatch)
+    done = np.isin(np.arange(30), [6, 15, 22])
+    columns = {"reward": np.arange(30.0), "value": np.arange(30.0) ** 0.5, "done": done}
+    told = notes_of(write(tmp_path, columns | {name: DATES[name][::-1]}, ".parquet"), "unused-id")
+    assert ["falls from row to row in all 30 rows" in note.message for note in told] == [True]
+    assert ("`--step-column created`" in told[0].hint) == (name == "created")
+    assert ("as a timestamp" in told[0].hint) == (name != "created")
+    twice = np.concatenate((DATES[name][:15], DATES[name][:15]))  # an end is known, and none where it falls
+    told = notes_of(
+        write(tmp_path, columns | {name: twice, "done": done & (twice != twice[0])}, ".parquet"), "unused-id"
+    )
+    assert ["goes on over" in note.message or "begins anew" in note.message for note in told] == [True]
+    ends = np.arange(30) == 14
+    assert notes_of(write(tmp_path, columns | {name: twice, "done": ends}, ".parquet"), "unused-id") == []
+    assert notes_of(write(tmp_path, columns | {name: DATES[name]}, ".parquet"), "unused-id") == []
+
+
+@pytest.mark.parametrize("text", ["2026-13-{:02}", "run 2026-01-{:02}", "{:02}.01.2026"])
+def test_texts_that_are_no_dates_year_first_are_not(tmp_path, text):
+    cells = np.array([text.format(number) for number in range(30)])[::-1]
+    columns = {"reward": np.ones(30), "value": np.ones(30), "done": np.arange(30) == 9, "label": cells}
+    assert notes_of(write(tmp_path, columns, ".parquet"), "unused-id") == []
+
+
 ROWS = TIMES * ENVS
 QUIET = {
     "hour": np.arange(ROWS) % 24,

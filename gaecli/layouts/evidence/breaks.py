@@ -16,7 +16,7 @@ import numpy as np
 
 from gaecli.array_types import Array, BoolArray, FloatArray, Names
 from gaecli.formats.base import Column
-from gaecli.layouts.evidence.interleaved import TurnFacts, turns_in
+from gaecli.layouts.evidence.interleaved import TurnFacts, times_in, turns_in
 from gaecli.layouts.keys import has_duplicates, names_at
 from gaecli.layouts.list_items import row_locator
 from gaecli.names import word_set, words_of
@@ -82,6 +82,8 @@ class ColumnBreaks:
     stops: tuple[float, float] | None = None
     #: Of rows that stand in one lane: whether several take turns.
     turns: TurnFacts | None = None
+    #: The cells are dates or times, whatever the name.
+    holds_times: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,16 +134,20 @@ def column_breaks(
     rows: Array,
     is_null: BoolArray | None,
     start: int,
+    times: Array | None,
+    is_text: bool,
 ) -> ColumnBreaks:
-    """`rows`: the numbers or codes of a column as the rows of the block stand in the file."""
+    """`rows`: the numbers or codes of a column as the rows of the block stand in the file; `times`: of dates."""
     cells = block.placement.to_steps(rows)
     absent = None if is_null is None else block.placement.to_steps(is_null)
     # Phases and turns change within a row of lists, which is a trajectory by itself.
     changed = _changes(cells, absent, neighbours) if block.list_offsets is None else None
     # Codes of texts go up for no reason.
+    numbers = cells if times is None else block.placement.to_steps(times)
     restarted, direction = None, 0
-    if column.categories is None:
-        restarted, direction = _restarts(cells, absent, neighbours, is_time(name))
+    if column.categories is None or times is not None:
+        may_jump = times is not None or is_time(name)
+        restarted, direction = _restarts(numbers, absent, neighbours, may_jump)
     moved, lanes = Column(cells, absent, categories=column.categories), block.lanes
 
     def first_row(where: BoolArray | None) -> int | None:
@@ -152,10 +158,15 @@ def column_breaks(
 
     turns = None
     if block.lanes.count == 1 and absent is None:
-        turns = turns_in(name, cells, is_text=column.categories is not None)
+        turns = (
+            turns_in(name, cells, is_text=column.categories is not None)
+            if times is None
+            else times_in(name, numbers, is_text=is_text)
+        )
     begins = stops = None
     if (
         restarted is not None
+        and times is None
         and (inside := np.flatnonzero(restarted & neighbours.follow & ~neighbours.ended)).size
     ):
         begins, stops = (_span(cells[places]) for places in (inside + 1, inside))
@@ -168,11 +179,12 @@ def column_breaks(
         names_at([moved], lanes.stops - 1),
         None
         if restarted is None
-        else [cells[at].astype(np.float64) for at in (lanes.starts, lanes.stops - 1)],
+        else [numbers[at].astype(np.float64) for at in (lanes.starts, lanes.stops - 1)],
         direction,
         begins,
         stops,
         turns,
+        times is not None,
     )
 
 

@@ -139,6 +139,7 @@ def _breaks(
     block: Block, neighbours: Neighbours, columns: Mapping[str, Column], names: Sequence[str], start: int
 ) -> dict[str, ColumnBreaks]:
     from gaecli.layouts.evidence.breaks import column_breaks
+    from gaecli.layouts.evidence.moments import moments_in
 
     found = {}
     for name in names:
@@ -147,7 +148,11 @@ def _breaks(
         if rows is None or column.values.dtype.kind not in "iuf":
             continue
         is_null = None if column.is_null is None else _per_row(block, column, column.is_null, start)
-        found[name] = column_breaks(block, neighbours, name, column, rows, is_null, start)
+        moments = moments_in(columns[name])
+        times = None if moments is None else _per_row(block, columns[name], moments, start)
+        found[name] = column_breaks(
+            block, neighbours, name, column, rows, is_null, start, times, columns[name].categories is not None
+        )
     return found
 
 

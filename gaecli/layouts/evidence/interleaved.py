@@ -62,6 +62,11 @@ def turns_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
     return _rounds(cells, is_text) if takes_turns(first) else None
 
 
+def times_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
+    """The same of dates and times."""
+    return _falling(name, cells, is_text) or _standing(cells)
+
+
 def takes_turns(facts: TurnFacts) -> bool:
     if facts.num_values < (2 if facts.is_text else 3):
         return False
@@ -80,7 +85,7 @@ def _rounds(cells: Array, is_text: bool) -> TurnFacts | None:
     return TurnFacts(len(cells), is_text, len(distinct), 1 + int(np.count_nonzero(order[1:] <= order[:-1])))
 
 
-def _falling(name: str, cells: Array) -> TurnFacts | None:
+def _falling(name: str, cells: Array, is_text: bool = False) -> TurnFacts | None:
     """All along, over ends as well: rows that stand in reverse order. What is left of a time falls by itself."""
     if (
         cells.ndim != 1
@@ -90,7 +95,7 @@ def _falling(name: str, cells: Array) -> TurnFacts | None:
     ):
         return None
     falls = all(bool((part[1:] < part[:-1]).all()) for part in (cells[:_FIRST_ROWS], cells))
-    return TurnFacts(len(cells), falls=True) if falls else None
+    return TurnFacts(len(cells), is_text, falls=True) if falls else None
 
 
 def _standing(cells: Array) -> TurnFacts | None:

@@ -206,7 +206,9 @@ def first_rows_break(column: Column) -> bool:
         return False
     if column.categories is None:
         return True
-    return len(np.unique(values)) * 2 <= len(values) + 1
+    from gaecli.layouts.evidence.moments import moments_in
+
+    return len(np.unique(values)) * 2 <= len(values) + 1 or moments_in(column) is not None
 
 
 def peek(

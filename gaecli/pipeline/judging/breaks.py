@@ -101,7 +101,7 @@ def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> Warni
             if stream.num_ends == breaks.behind_ends:
                 return _is_beside(name, reading, breaks, stream, place, "behind")
         goes_up = reading == "restarts" and all(block.direction >= 0 for block in blocks)
-        if breaks.inside and goes_up and is_time(name):
+        if breaks.inside and goes_up and (is_time(name) or blocks[0].holds_times):
             return _falls_elsewhere(name, breaks, stream, place, _borders(blocks, stream, broken)[1])
     return None
 
@@ -142,6 +142,8 @@ def _borders(
     blocks: Sequence[ColumnBreaks], stream: _Stream, broken: Sequence[int]
 ) -> tuple[list[float], list[float]]:
     """The numbers at which a counter begins anew, and those before."""
+    if any(block.holds_times for block in blocks):
+        return [], []
     lanes = {following: lane for lane, following in stream.borders}
     firsts, lasts = (
         np.concatenate(

@@ -21,7 +21,8 @@ def interleaved(name: str, path: str, blocks: Sequence[TurnFacts | None]) -> War
         return None
     if any(block.falls for block in found):
         falls_in_all = all(block.falls or block.rows < 2 for block in found)
-        return _reversed(name, path, sum(block.rows for block in found)) if falls_in_all else None
+        num_rows = sum(block.rows for block in found)
+        return _reversed(name, path, num_rows, found[0].is_text) if falls_in_all else None
     widths = {block.width for block in found if block.width}
     if widths:
         return _of_times(name, path, found, widths.pop()) if len(widths) == 1 else None
@@ -44,16 +45,19 @@ def interleaved(name: str, path: str, blocks: Sequence[TurnFacts | None]) -> War
     )
 
 
-def _reversed(name: str, path: str, num_rows: int) -> WarningNote | None:
+def _reversed(name: str, path: str, num_rows: int, is_text: bool) -> WarningNote | None:
     if num_rows < _FEWEST_FALLING:
         return None
+    repair = f"pass `--step-column {word(name)}` to take them in its order"
+    if is_text:
+        repair = f"write the rows in the order of `{word(name)}`, or it as a timestamp for `--step-column`"
     return WarningNote(
         "unused-id",
         f"`{name}`, which no role uses, falls from row to row in all {num_rows:,} rows of `{path}`, as if they stood "
         "in reverse order",
         path,
         num_rows,
-        hint=f"pass `--step-column {word(name)}` to take them in its order; `--episode-column none` to leave them",
+        hint=f"{repair}; `--episode-column none` to leave them",
     )
 
 
