@@ -253,6 +253,8 @@ _END_STEM = re.compile(
 )
 #: Words of columns of which one value may be an end.
 _VALUE_WORDS = word_set("reason status outcome event type kind")
+#: Of others, of which a value has to say it itself.
+_MARK_WORDS = word_set("phase phases stage marker mark tag flag mode signal transition")
 
 #: Words of names of what is told once an episode is over: of what, and how much of it.
 _OF_EPISODES = word_set("episode episodes ep eps epi traj trajectory trajectories final terminal rollout")
@@ -284,6 +286,11 @@ def is_something_else(name: str) -> bool:
 def holds_kinds(name: str) -> bool:
     """Whether a name is that of a column of which one value may be an end: `step_type`, `status`."""
     return bool(all_words_of(name) & _VALUE_WORDS)
+
+
+def may_hold_marks(name: str) -> bool:
+    """Whether a name is that of a column of which a value may be an end if its own word says so: `phase`."""
+    return bool(all_words_of(name) & _MARK_WORDS)
 
 
 def speaks_of_next_state(name: str) -> bool:

@@ -120,3 +120,18 @@ def test_lists_of_one_episode_are_quiet(tmp_path, name):
     path = written(tmp_path, 1, **{name: QUIET[name]})
     assert notes_of(path, "unused-flag") == notes_of(path, "unused-id") == []
     check_computed(path)
+
+
+@pytest.mark.parametrize("word", ["end", "terminal", "episode_end"])
+@pytest.mark.parametrize("is_list", [True, False], ids=["lists", "rows"])
+def test_phases_that_call_themselves_ends_are_told(tmp_path, word, is_list):
+    """Two in each list of 20; a phase that lasts is none, and neither is one of another name."""
+    told = []
+    for marks in ([word if step in (8, 19) else "run" for step in range(20)], ["reach"] * 12 + [word] * 8):
+        rows = {"reward": [[1.0] * 20] * 4, "value": [[0.5] * 20] * 4, "phase": [marks] * 4}
+        columns = rows if is_list else {name: np.concatenate(cells) for name, cells in rows.items()}
+        columns |= {} if is_list else {"done": np.arange(80) % 20 == 19}
+        pq.write_table(pa.table(columns), tmp_path / "r.parquet")
+        notes = gaecli.compute(tmp_path / "r.parquet", dry_run=True).warnings
+        told.append([note.count for note in notes if note.code == "unused-flag"])
+    assert told == [[8], []]

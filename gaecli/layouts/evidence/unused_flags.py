@@ -22,6 +22,7 @@ from gaecli.names import (
     all_words_of,
     holds_kinds,
     is_something_else,
+    may_hold_marks,
     suggests_end,
     tells_at_ends,
     word_set,
@@ -192,6 +193,7 @@ def valued_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tup
                 and (suggests_end(name) or holds_kinds(name))
                 and info.kind in ("int", "id")
             )
+            or (may_hold_marks(name) and not is_something_else(name) and info.kind == "id")
         )
         and info.is_list == in_lists
         and not (info.is_deep or info.unusable or info.damage)
