@@ -63,6 +63,23 @@ def test_agents_that_leave_take_turns_all_the_same(tmp_path):
     assert "--env-column Spieler" in note.hint
 
 
+@pytest.mark.parametrize("num_rows", [19, 1_000])
+@pytest.mark.parametrize(
+    "names", [["red", "green", "blue", "grey"], [3, 10, 17, 24]], ids=["texts", "numbers"]
+)
+def test_agents_that_die_one_after_the_other_take_turns_too(tmp_path, names, num_rows, monkeypatch):
+    """Three battles, in each of which fewer and fewer are left."""
+    in_blocks(num_rows, monkeypatch)
+    left = [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 3], [0, 3], [0, 3], [3], [3]]
+    agents = np.array([names[agent] for _ in range(3) for alive in left for agent in alive])
+    gone = np.isin(np.arange(51) % 17, [6, 9, 13, 16])
+    columns = {"reward": np.ones(51), "value": np.arange(51.0), "terminated": gone}
+    (note,) = notes_of(write(tmp_path, columns | {"Spieler": agents}, ".parquet"), "unused-id")
+    assert "--env-column Spieler" in note.hint
+    shuffled = np.random.default_rng(1).permutation(agents)
+    assert notes_of(write(tmp_path, columns | {"Spieler": shuffled}, ".parquet"), "unused-id") == []
+
+
 @pytest.mark.few(2)
 @pytest.mark.parametrize("num_rows", [13, 1_000])
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ _MOST_AT_ONCE, _FEWEST_ROUNDS = 64, 6
 _FIRST_ROWS = 1 << 10
 #: Of the cells of all rounds, so many have to be there: agents die. Of two, chance would fill two thirds.
 _FILLED, _FILLED_OF_TWO = 0.75, 0.95
+#: Or so many rounds of two values at least hold but what the one before held, or all: agents die, and are back.
+_FEWEST_SHRINKING, _FEWEST_ROWS = 5, 24
 #: What goes round by itself, and what counts.
 _CYCLES = word_set(
     "hour hours minute minutes min second seconds day days weekday weekdays dow month months week quarter year "
@@ -41,6 +43,8 @@ class TurnFacts:
     #: Of values that take turns: how many there are, and how often they go round.
     num_values: int = 0
     num_rounds: int = 0
+    #: Rounds of two values at least, none of which the round before is without, or of all. None: some are others.
+    num_shrinking: int | None = None
     #: Of a time that stands still: for how many rows each time, and how many times there are. A short block has none.
     width: int = 0
     num_times: int = 0
@@ -70,6 +74,9 @@ def times_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
 def takes_turns(facts: TurnFacts) -> bool:
     if facts.num_values < (2 if facts.is_text else 3):
         return False
+    shrinks = (facts.num_shrinking or 0) >= _FEWEST_SHRINKING
+    if shrinks and facts.num_values > 2 and facts.rows >= _FEWEST_ROWS:
+        return True
     filled = _FILLED_OF_TWO if facts.num_values == 2 else _FILLED
     return facts.num_rounds >= _FEWEST_ROUNDS and facts.rows >= filled * facts.num_rounds * facts.num_values
 
@@ -82,7 +89,22 @@ def _rounds(cells: Array, is_text: bool) -> TurnFacts | None:
     if len(distinct) > _MOST_AT_ONCE:
         return None
     order = np.argsort(np.argsort(first))[codes]
-    return TurnFacts(len(cells), is_text, len(distinct), 1 + int(np.count_nonzero(order[1:] <= order[:-1])))
+    starts = np.flatnonzero(np.append(True, order[1:] <= order[:-1]))
+    return TurnFacts(len(cells), is_text, len(distinct), len(starts), _num_shrinking(order, starts))
+
+
+def _num_shrinking(order: Array, starts: Array) -> int | None:
+    """The first round may have begun in another block, so that another value begins each; the last one may go on."""
+    sets = np.bitwise_or.reduceat(np.uint64(1) << order.astype(np.uint64), starts)
+    is_whole = sets == np.bitwise_or.reduce(sets)
+    is_whole[-1] = True
+    is_part = (sets[1:] & ~sets[:-1]) == 0
+    # Before all are back, such a round holds the last of those that were left, and the first of all.
+    are_back = is_whole[1:] | np.append(is_whole[2:], True)[: len(is_part)]
+    if not (is_part | are_back)[1:].all():
+        return None
+    sizes = np.diff(np.append(starts, len(order)))
+    return int(np.count_nonzero(sizes[1:] > 1))
 
 
 def _falling(name: str, cells: Array, is_text: bool = False) -> TurnFacts | None:

@@ -31,6 +31,7 @@ def interleaved(name: str, path: str, blocks: Sequence[TurnFacts | None]) -> War
         found[0].is_text,
         max(block.num_values for block in found),
         sum(block.num_rounds for block in found),
+        _sum_of([block.num_shrinking for block in found]),
     )
     if not takes_turns(together):
         return None
@@ -43,6 +44,11 @@ def interleaved(name: str, path: str, blocks: Sequence[TurnFacts | None]) -> War
         hint=f"pass `--env-column {word(name)}` if it tells trajectories apart; `--episode-column none` if it does "
         "not",
     )
+
+
+def _sum_of(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _reversed(name: str, path: str, num_rows: int, is_text: bool) -> WarningNote | None:
