@@ -69,6 +69,7 @@ OTHER_ROWS = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("blocks", [None, 64])
 @pytest.mark.parametrize(("how", "said"), OTHER_ROWS.values(), ids=OTHER_ROWS)
 def test_next_values_of_other_rows_are_told(tmp_path, how, said, blocks):

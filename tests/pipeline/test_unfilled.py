@@ -206,6 +206,7 @@ class TestRepeatedValues:
             "values": np.where(self.KEPT, values, last),
         }
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("reward", [0.0, -1.0])
     @pytest.mark.parametrize("layout", ["nested", "batch-major", "time-major", "ids"])
     def test_at_the_ends_of_rows_of_one_length(self, tmp_path, layout, reward):

@@ -198,6 +198,7 @@ class TestTimesThatGoOnOverEnds:
         numbers = {part: np.random.default_rng(9).normal(size=size) for part in ("reward", "value")}
         return numbers | {"terminated": ENDED, name: cells} | more
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("rows", [None, 25])
     @pytest.mark.parametrize("name", TIMES)
     def test_falling_elsewhere_is_told(self, tmp_path, monkeypatch, name, rows):

@@ -63,6 +63,7 @@ def test_agents_that_leave_take_turns_all_the_same(tmp_path):
     assert "--env-column Spieler" in note.hint
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("num_rows", [19, 1_000])
 @pytest.mark.parametrize(
     "names", [["red", "green", "blue", "grey"], [3, 10, 17, 24]], ids=["texts", "numbers"]
@@ -109,6 +110,7 @@ DATES = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("num_rows", [13, 1_000])
 @pytest.mark.parametrize("name", DATES)
 def test_dates_are_times_whatever_they_are_called(tmp_path, name, num_rows, monkeypatch):
