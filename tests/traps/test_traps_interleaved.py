@@ -131,6 +131,36 @@ def test_dates_are_times_whatever_they_are_called(tmp_path, name, num_rows, monk
     assert notes_of(write(tmp_path, columns | {name: DATES[name]}, ".parquet"), "unused-id") == []
 
 
+@pytest.mark.parametrize(
+    ("rows_each", "unit"), [(24, "h"), (20, "50ms"), (4, None), (20, None)], ids="date second four twenty".split()
+)
+def test_dates_of_rows_evenly_apart_are_rounded_and_others_stand_still(tmp_path, rows_each, unit):
+    """A fraction of 0 is left out by Python."""
+    count = np.arange(10 * rows_each)
+    start = np.datetime64("2026-01-20T00:00:00", "ms")
+    if unit == "h":
+        when = (start + count * np.timedelta64(1, "h")).astype("datetime64[D]")
+    elif unit:
+        when = (start + count * np.timedelta64(50, "ms")).astype("datetime64[s]")
+    else:
+        when = start + count // rows_each * np.timedelta64(500, "ms")
+    texts = [str(moment).removesuffix(".000") for moment in when]
+    columns = {"reward": count * 1.0, "value": count**0.5, "done": count % 19 == 18, "when": texts}
+    told = notes_of(write(tmp_path, columns, ".parquet"), "unused-id")
+    assert [f"stands still for {rows_each} rows" in note.message for note in told] == [True] * (unit is None)
+
+
+def test_times_of_which_fractions_of_0_are_left_out_are_not_rounded(tmp_path):
+    count = np.arange(200)
+    texts = [
+        str(moment).removesuffix(".000") + "Z" for moment in np.datetime64("2026-01-20", "ms") + 50 * count
+    ]
+    columns = {"reward": count * 1.0, "value": count**0.5, "done": count == 60, "when": texts}
+    assert notes_of(write(tmp_path, columns, ".parquet"), "unused-id") == []
+    (note,) = notes_of(write(tmp_path, columns | {"when": texts[::-1]}, ".parquet"), "unused-id")
+    assert "falls from row to row" in note.message
+
+
 @pytest.mark.parametrize("text", ["2026-13-{:02}", "run 2026-01-{:02}", "{:02}.01.2026"])
 def test_texts_that_are_no_dates_year_first_are_not(tmp_path, text):
     cells = np.array([text.format(number) for number in range(30)])[::-1]

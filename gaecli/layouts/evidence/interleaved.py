@@ -29,6 +29,13 @@ _TIMES = word_set(
     "time timestamp timestamps clock elapsed step steps timestep timesteps frame frames tick ticks t"
 )
 _COUNTDOWN = word_set("left remaining remain to until till countdown budget expiry expiration go")
+_SECOND = 1_000_000
+#: Rows to a date, an hour, a minute and a second, and how long that is in µs: of one after the other, not of so many.
+_ROUNDED = {
+    *((width, 86_400 * _SECOND) for width in (24, 48)),
+    *((60, size * _SECOND) for size in (60, 3_600)),
+    *((width, _SECOND) for width in (10, 20, 25, 30, 50, 60)),
+}
 #: What stands still while an update of the policy gathers its steps.
 _UPDATES = word_set("update updates iteration iterations epoch epochs rollout rollouts policy train training")
 
@@ -67,8 +74,18 @@ def turns_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
 
 
 def times_in(name: str, cells: Array, *, is_text: bool) -> TurnFacts | None:
-    """The same of dates and times."""
-    return _falling(name, cells, is_text) or _standing(cells)
+    """The same of dates and times, in µs."""
+    if falling := _falling(name, cells, is_text):
+        return falling
+    standing = _standing(cells)
+    return None if standing is not None and _is_rounded(cells, standing.width) else standing
+
+
+def _is_rounded(moments: Array, width: int) -> bool:
+    """Whether it goes up as the date, the hour, the minute or the second of rows does that are evenly apart."""
+    head = moments[:_FIRST_ROWS]
+    steps = np.diff(head[np.append(True, head[1:] != head[:-1])])
+    return bool(len(steps)) and (width, int(steps[0])) in _ROUNDED and bool((steps == steps[0]).all())
 
 
 def takes_turns(facts: TurnFacts) -> bool:

@@ -15,7 +15,6 @@ _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?)\d{0,3}(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"
 )
 _FIRST_TEXTS = 64
-_UP_TO_SECONDS = len("2026-01-01T00:00:00")
 
 
 def moments_in(column: Column) -> Array | None:
@@ -30,14 +29,19 @@ def moments_in(column: Column) -> Array | None:
 
 def _moments_of(texts: Sequence[object]) -> Array | None:
     """Whether they are such is told by the first ones: there may be as many as rows."""
-    first = texts[:_FIRST_TEXTS]
-    found = [_MOMENT.fullmatch(text) if isinstance(text, str) else None for text in first]
+    found = [_MOMENT.fullmatch(text) if isinstance(text, str) else None for text in texts[:_FIRST_TEXTS]]
     ends = {match.end(1) for match in found if match is not None}
     if None in found or not ends:
         return None
-    end = ends.pop() if len(ends) == 1 else _UP_TO_SECONDS  # fractions of 0 are left out by some
+    written = [str(text) for text in texts]
+    if len(ends) == 1 and len(set(map(len, written))) == 1:
+        end = ends.pop()
+        moments = [text[:end] for text in written]
+    else:  # a fraction of 0 is left out by some
+        moments = [match[1] for match in map(_MOMENT.fullmatch, written) if match is not None]
+    if len(moments) < len(written):
+        return None
     try:
-        moments = np.array([str(text)[:end] for text in texts], "datetime64[us]").astype(np.int64)
+        return np.array(moments, "datetime64[us]").astype(np.int64)
     except ValueError:
         return None
-    return moments
