@@ -201,10 +201,16 @@ class TestRowsThatAlternate:
             gaecli.compute(write(tmp_path, columns, ".parquet"))
 
     def test_within_an_episode(self, tmp_path):
-        columns = interleaved("agent", episode=np.repeat([0, 1], 12), done=np.arange(24) % 12 >= 10)
+        columns = interleaved("agent", episode=np.repeat([0, 1], 12))
         del columns["done"]
         with pytest.raises(UsageError, match="22 of 22 neighbours differ in it, the first at row 1"):
             gaecli.compute(write(tmp_path, columns, ".parquet"))
+
+    def test_within_an_episode_in_which_each_has_an_end(self, tmp_path):
+        columns = interleaved("agent", episode=np.repeat([0, 1], 12), done=np.arange(24) % 12 >= 10)
+        with pytest.raises(UsageError, match="alternate by `agent`") as caught:
+            gaecli.compute(write(tmp_path, columns, ".parquet"))
+        assert "`--env-column agent`" in caught.value.hint
 
     @pytest.mark.parametrize("settings", [{"env_column": "none"}, {"env_column": "slot"}])
     def test_who_has_said_what_tells_them_apart_is_not_asked(self, tmp_path, settings):

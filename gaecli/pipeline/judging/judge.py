@@ -61,11 +61,12 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
     _check_counted_slots(case)
     _check_done_reading(case)
     masked = _mask_notes(case)
+    # Of agents that take turns within an episode each has an end of its own.
+    ids = unused_ids(case.paths, case.roles, case.summaries, case.combined)
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
     _check_lanes_keep_their_env(case)
     _check_steps_at_borders(case)
-    ids = unused_ids(case.paths, case.roles, case.summaries, case.combined)
     return [
         *_inverted_flags(case),
         *_unseen_ends(case),
