@@ -121,14 +121,14 @@ def test_lanes_padded_with_nan_are_refused_with_the_mask_that_takes_them(tmp_pat
 @pytest.mark.parametrize("filler", [-999.0, -1.0, 1e9])
 @pytest.mark.parametrize("layout", ["nested", "batch-major", "time-major"])
 def test_other_numbers_than_0_are_fillers_where_reward_and_value_hold_them(tmp_path, layout, filler):
-    kept = np.arange(12) < np.array([12, 9, 5, 11])[:, None]
+    kept = np.arange(12) < np.array([12, 9, 11, 5])[:, None]
     path = filled(tmp_path, layout, kept, filler)
     assert notes_of(path, layout=layout)["unfilled-tail"] == 3 + 7
 
 
 @pytest.mark.parametrize("layout", ["nested", "batch-major"])
 def test_rows_that_are_padded_on_the_left_are_told(tmp_path, layout):
-    kept = np.arange(12) >= np.array([0, 3, 7, 1])[:, None]
+    kept = np.arange(12) >= np.array([0, 3, 1, 7])[:, None]
     assert notes_of(filled(tmp_path, layout, kept, 0.0), layout=layout)["unfilled-tail"] == 3 + 7
 
 
@@ -146,6 +146,17 @@ class TestNoTail:
     def test_sparse_rewards_and_a_critic_that_says_0_everywhere(self, tmp_path, buffer):
         columns = {**buffer, "reward": buffer["done"].astype(float), "value": np.zeros(RECORDED)}
         assert "unfilled-tail" not in notes_of(table(tmp_path / "run.parquet", columns))
+
+    @pytest.mark.parametrize("layout", ["nested", "long"])
+    def test_a_critic_that_is_clipped_at_the_reward(self, tmp_path, layout):
+        values = np.clip(np.random.default_rng(3).normal(size=(6, 20)), 0, None)
+        values[0, :4] = values[2, -4:] = values[3, 5:10] = 0
+        columns = {"value": values, "reward": np.zeros((6, 20))}
+        if layout == "long":
+            columns = {name: cells.ravel() for name, cells in columns.items()} | {"env": np.arange(120) // 20}
+        else:
+            columns = {name: cells.tolist() for name, cells in columns.items()}
+        assert "unfilled-tail" not in notes_of(table(tmp_path / "run.parquet", columns), layout=layout)
 
     def test_two_steps_of_0(self, tmp_path, buffer):
         for name in ("reward", "value"):

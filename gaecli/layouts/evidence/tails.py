@@ -30,6 +30,8 @@ class ZeroTails:
     steps: int
     #: Steps whose value is not 0.
     valued: int
+    #: Such steps elsewhere: a critic that is rounded or clipped says the number of a reward now and then.
+    elsewhere: int
 
 
 def zero_tails(block: Block) -> ZeroTails | None:
@@ -39,20 +41,23 @@ def zero_tails(block: Block) -> ZeroTails | None:
     if not is_open and block.stream_ends is not None and len(block.stream_ends) == block.num_steps:
         return None  # each step is alone
     starts, last = (lanes.starts, lanes.stops - 1) if is_open else _closed(block)
-    heads = 0 if is_open else _heads(block, starts, last)
-    if not len(last) or not (heads or (block.rewards[last] == block.values[last]).any()):
+    heads = starts * 0 if is_open else _heads(block, starts, last)
+    if not len(last) or not (heads.any() or (block.rewards[last] == block.values[last]).any()):
         return None
     ended = block.terminated | block.truncated
-    lengths = trailing(_is_filler(block, starts, last), starts, last)
+    is_filler = _is_filler(block, starts, last)
+    lengths = trailing(is_filler, starts, last)
     flagged = np.concatenate(([0], np.cumsum(ended)))
     in_tail = flagged[last + 1] - flagged[last + 1 - lengths]
     lengths[(in_tail != 0) & (in_tail != lengths)] = 0  # an episode that ends there was recorded
     return ZeroTails(
         lengths if is_open else np.zeros(0, np.int64),
         lengths == last + 1 - starts if is_open else np.zeros(0, np.bool_),
-        closed=0 if is_open else heads + int(lengths[lengths >= FEWEST].sum()),
+        closed=0 if is_open else sum(int(some[some >= FEWEST].sum()) for some in (heads, lengths)),
         steps=block.num_steps,
         valued=int(np.count_nonzero(block.values)),
+        elsewhere=int(np.count_nonzero(is_filler | _is_zero(block) if heads.any() else is_filler))
+        - int(heads.sum() + lengths.sum()),
     )
 
 
@@ -60,20 +65,25 @@ def _closed(block: Block) -> tuple[IndexArray, IndexArray]:
     """(first, last) steps of rows of lists, or of a batch."""
     last = np.flatnonzero(block.cuts) if block.stream_ends is None else block.stream_ends
     last = np.asarray(last, np.int64)
+    if block.num_steps and last[-1:].tolist() != [block.num_steps - 1]:  # where it ends with the block
+        last = np.append(last, block.num_steps - 1)
     return np.concatenate((np.zeros(1, np.int64), last + 1))[: len(last)], last
 
 
-def _heads(block: Block, starts: IndexArray, last: IndexArray) -> int:
-    """Steps of reward and value 0 before the first other one, of trajectories of one length."""
+def _heads(block: Block, starts: IndexArray, last: IndexArray) -> IndexArray:
+    """How many steps of reward and value 0 are before the first other one, of trajectories of one length."""
     widths = last + 1 - starts
     if len(widths) < 2 or (widths != widths[0]).any():
-        return 0
+        return starts * 0
     if not ((block.rewards[starts] == 0) & (block.values[starts] == 0)).any():
-        return 0
-    zero = _counting(block, (block.rewards == 0) & (block.values == 0))
+        return starts * 0
     # Of a trajectory that holds nothing else it is 0: that is no head.
-    lengths = np.argmin(zero[: int(widths.sum())].reshape(len(widths), -1), axis=1)
-    return int(lengths[lengths >= FEWEST].sum())
+    lengths: IndexArray = np.argmin(_is_zero(block)[: int(widths.sum())].reshape(len(widths), -1), axis=1)
+    return lengths
+
+
+def _is_zero(block: Block) -> BoolArray:
+    return _counting(block, (block.rewards == 0) & (block.values == 0))
 
 
 def _is_filler(block: Block, starts: IndexArray, last: IndexArray) -> BoolArray:

@@ -16,7 +16,7 @@ from gaecli.summary import WarningNote
 
 #: Of all other steps so many have a value, or the critic says 0 everywhere.
 _MOST_VALUED = 0.5
-#: Of other steps so many have the value of the step before by chance; else the critic says the same of many states.
+#: Of other steps so many have the value of the step before, or the number of a reward, by chance; else the critic says the same of many states.
 _MOST_REPEATED = 0.02
 #: Of ends that a step follows, so many have padding behind them where there is any.
 _MOST_HELD = 0.5
@@ -32,14 +32,15 @@ def unfilled_tails(path: str, summaries: Sequence[BlockSummary], combined: Combi
 
 
 def _zeros(path: str, summaries: Sequence[BlockSummary], combined: Combined) -> list[WarningNote]:
-    tails = [summary.tails for summary in summaries]
-    if not any(tails):
+    tails = [summary.tails for summary in summaries if summary.tails is not None]
+    if not tails:
         return []
-    found = sum(tail.closed for tail in tails if tail is not None) + _open(summaries, combined)
-    looked_at = sum(tail.steps for tail in tails if tail is not None)
-    valued = sum(tail.valued for tail in tails if tail is not None)
+    found = sum(tail.closed for tail in tails) + _open(summaries, combined)
+    others = sum(tail.steps for tail in tails) - found
     total = sum(summary.ends.counts.steps for summary in summaries)
-    if not found or found >= total or valued < _MOST_VALUED * (looked_at - found):
+    if not found or found >= total or sum(tail.valued for tail in tails) < _MOST_VALUED * others:
+        return []
+    if sum(tail.elsewhere for tail in tails) > _MOST_REPEATED * others:
         return []
     return [counted("unfilled-tail", (found, total), path, hint=_HINT)]
 
