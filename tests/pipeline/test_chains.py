@@ -49,6 +49,16 @@ def by_turns(columns: Columns) -> Columns:
     return turned(columns, np.arange(len(columns["reward"])).reshape(3, -1).T.ravel())
 
 
+def wandering() -> np.ndarray:
+    return np.random.default_rng(5).normal(size=301).cumsum()
+
+
+def one_number_at_first(given: Columns) -> Columns:
+    is_first = np.arange(len(given["reward"])) < 128
+    return {**given, "value": np.where(is_first, 0.5, given["value"]), "next_value": given["value"] * 0}
+
+
+BACKWARDS = np.arange(300)[-2::-1]
 OTHER_ROWS = {
     # In small blocks the other row is in another one.
     "shuffled": (shuffled, "V of rows elsewhere|go with V of their own row"),
@@ -57,7 +67,11 @@ OTHER_ROWS = {
         r"go with V of their own row \(rank correlation 0.9",
     ),
     "in reverse": (
-        lambda given: turned(given, np.arange(len(given["reward"]))[-2::-1]),
+        lambda given: turned(given, BACKWARDS),
+        "V of the row before",
+    ),
+    "in reverse, and V moves little": (
+        lambda given: turned({**given, "value": wandering()[:-1], "next_value": wandering()[1:]}, BACKWARDS),
         "V of the row before",
     ),
     "by turns": (by_turns, "V of the row 3 behind"),
@@ -66,6 +80,7 @@ OTHER_ROWS = {
         lambda given: {**given, "next_value": given["next_value"] * given["done"]},
         "they are 0",
     ),
+    "at ends alone, and V is one number at first": (one_number_at_first, "they are 0"),
 }
 
 

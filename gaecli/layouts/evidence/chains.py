@@ -15,7 +15,7 @@ from gaecli.rollouts import Block
 
 #: Of so many first steps of a block pairs are looked at; the rows that they are V of are sought in so many.
 _FIRST_STEPS, _SEARCHED_STEPS = 1 << 12, 1 << 16
-#: Numbers so close are one V, in standard deviations of all V.
+#: Numbers so close are one V, in standard deviations of how far V goes from row to row.
 _SAME_VALUE = 0.02
 #: Of pairs, so many with V of the next row are a chain.
 FEWEST_CHAINED = 0.1
@@ -30,7 +30,7 @@ class ChainFacts:
     pairs: int
     #: Their next value is V of the next row. Nothing else is looked at where these are many.
     chained: int
-    #: All next values are this number, and V are not all one.
+    #: All next values are this number.
     level: float | None = None
     #: Next values that are V of one other row, and how many rows behind it most of these are.
     elsewhere: int = 0
@@ -45,7 +45,7 @@ class ChainFacts:
 
 
 def chain_facts(block: Block) -> ChainFacts | None:
-    """Of a block with values and next values; None where there is nothing to look at."""
+    """Of a block with values and next values; None where there is nothing to look at, or V is one number."""
     assert block.next_values is not None
     at = np.flatnonzero(_inside(block))
     given = block.next_values[at].astype(np.float64)
@@ -57,11 +57,13 @@ def chain_facts(block: Block) -> ChainFacts | None:
     with np.errstate(over="ignore", invalid="ignore"):
         distances = np.abs(given - following)
         # Of V that hardly moves both rows are near.
-        is_chained = (distances <= _SAME_VALUE * np.std(own)) & (distances <= np.abs(given - own))
-    chained = int(np.count_nonzero(is_chained))
+        is_near = (distances <= _SAME_VALUE * np.std(following - own)) & (distances <= np.abs(given - own))
+    chained = int(np.count_nonzero(is_near | (given == following)))
     facts = ChainFacts(len(at), chained)
-    if not facts.is_broken or (own == own[0]).all():
+    if not facts.is_broken:
         return facts
+    if (own == own[0]).all():
+        return None
     if len(at) > 1 and (given == given[0]).all():
         return ChainFacts(len(at), chained, level=float(given[0]) + 0.0)
     elsewhere, distance = _found_elsewhere(block.values[:_SEARCHED_STEPS], at, given)

@@ -40,7 +40,7 @@ def _zeros(path: str, summaries: Sequence[BlockSummary], combined: Combined) -> 
     total = sum(summary.ends.counts.steps for summary in summaries)
     if not found or found >= total or sum(tail.valued for tail in tails) < _MOST_VALUED * others:
         return []
-    if sum(tail.elsewhere for tail in tails) > _MOST_REPEATED * others:
+    if _is_usual(sum(tail.elsewhere for tail in tails), found, others):
         return []
     return [counted("unfilled-tail", (found, total), path, hint=_HINT)]
 
@@ -52,11 +52,16 @@ def _held(path: str, summaries: Sequence[BlockSummary]) -> list[WarningNote]:
     is_usual = sum(one.num_held for one in held) >= _MOST_HELD * sum(one.num_ends for one in held)
     behind = sum(one.behind_ends for one in held) if is_usual else 0
     steps, repeats = sum(one.steps for one in held), sum(one.repeats for one in held)
-    if not in_tails + behind or repeats > _MOST_REPEATED * steps:
+    if not in_tails + behind or _is_usual(repeats, in_tails + behind, steps):
         return []
     numbers = (in_tails + behind, sum(summary.ends.counts.steps for summary in summaries))
     what = "hold one reward and the value of the step before, over and over"
     return [counted("unfilled-tail", numbers, path, names=(what,), hint=_HINT)]
+
+
+def _is_usual(elsewhere: int, found: int, others: int) -> bool:
+    """Whether the critic says as much of steps that were recorded."""
+    return elsewhere > min(_MOST_REPEATED * others, found)
 
 
 def _open(summaries: Sequence[BlockSummary], combined: Combined) -> int:
