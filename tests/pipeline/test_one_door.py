@@ -271,6 +271,7 @@ NO_ADVANTAGE = (
     "there is no row 0",
     "holds no step",
     "is padding: ",
+    "holds a last state",
     "is masked",
     "is left out",
     "gets no advantage",
