@@ -15,7 +15,7 @@ from gaecli.rollouts import Block
 
 #: Of so many first steps of a block pairs are looked at; the rows that they are V of are sought in so many.
 _FIRST_STEPS, _SEARCHED_STEPS = 1 << 12, 1 << 16
-#: Numbers so close are one V, in standard deviations of how far V goes from row to row.
+#: Numbers so close are one V, by how far V usually goes from row to row.
 _SAME_VALUE = 0.02
 #: Of pairs, so many with V of the next row are a chain.
 FEWEST_CHAINED = 0.1
@@ -57,7 +57,9 @@ def chain_facts(block: Block) -> ChainFacts | None:
     with np.errstate(over="ignore", invalid="ignore"):
         distances = np.abs(given - following)
         # Of V that hardly moves both rows are near.
-        is_near = (distances <= _SAME_VALUE * np.std(following - own)) & (distances <= np.abs(given - own))
+        # The median: rows that stand in no order have ends, and jumps, inside.
+        usual = np.sort(np.abs(following - own))[len(own) // 2]
+        is_near = (distances <= _SAME_VALUE * usual) & (distances <= np.abs(given - own))
     chained = int(np.count_nonzero(is_near | (given == following)))
     facts = ChainFacts(len(at), chained)
     if not facts.is_broken:

@@ -16,7 +16,8 @@ from gaecli.summary import WarningNote
 
 #: Of all other steps so many have a value, or the critic says 0 everywhere.
 _MOST_VALUED = 0.5
-#: Of other steps so many have the value of the step before, or the number of a reward, by chance; else the critic says the same of many states.
+#: Of other steps so many have the value of the step before, or the number of a reward, by chance; else the critic
+#: says the same of many states.
 _MOST_REPEATED = 0.02
 #: Of ends that a step follows, so many have padding behind them where there is any.
 _MOST_HELD = 0.5
