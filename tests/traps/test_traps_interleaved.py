@@ -134,7 +134,7 @@ def test_dates_are_times_whatever_they_are_called(tmp_path, name, num_rows, monk
 @pytest.mark.parametrize(
     ("rows_each", "unit"),
     [(24, "h"), (20, "50ms"), (4, None), (20, None)],
-    ids="date second four twenty".split(),
+    ids=["date", "second", "four", "twenty"],
 )
 def test_dates_of_rows_evenly_apart_are_rounded_and_others_stand_still(tmp_path, rows_each, unit):
     """A fraction of 0 is left out by Python."""

@@ -61,12 +61,11 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
     _check_counted_slots(case)
     _check_done_reading(case)
     masked = _mask_notes(case)
-    # Of agents that take turns within an episode each has an end of its own.
-    ids = unused_ids(case.paths, case.roles, case.summaries, case.combined)
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
     _check_lanes_keep_their_env(case)
     _check_steps_at_borders(case)
+    ids = unused_ids(case.paths, case.roles, case.summaries, case.combined)
     return [
         *_inverted_flags(case),
         *_unseen_ends(case),
@@ -214,6 +213,8 @@ def _check_flags_inside(case: StreamEvidence) -> None:
     inside += [(summary.address.file, int(summary.last_rows[lane])) for summary, lane in at_borders]
     if not inside:
         return
+    # Of agents that take turns within an episode each has an end of its own: that is asked about first.
+    unused_ids(case.paths, case.roles, case.summaries, case.combined)
     count = sum(summary.facts.flags_inside for summary in case.summaries) + len(at_borders)
     file, row = min(inside, key=lambda place: (place[0], place[1] or 0))
     other = "start" if case.flags.done_at == "end" else "end"
