@@ -148,6 +148,7 @@ def part(path: Path, first: int, last: int, **columns: object) -> Path:
 
 
 EVERY_ROW = np.arange(1000)
+IS_PADDING = EVERY_ROW % 40 >= 25
 #: What is told of -> (columns beside those of the log, settings).
 TOLD = {
     "goes-on-in-next-file": ({}, {}),
@@ -155,7 +156,13 @@ TOLD = {
     "bootstrap-zero": ({"terminated": EVERY_ROW < 0}, {"bootstrap": "zero"}),
     "zero-variance": ({"reward": EVERY_ROW * 0.0, "value": EVERY_ROW * 0.0}, {"normalize": "all"}),
     "unfilled-tail": (
-        {"reward": np.where(EVERY_ROW % 40 < 20, 1.0, 0.0), "value": np.where(EVERY_ROW % 40 < 20, 1.0, 0.0)},
+        {
+            "reward": np.where(IS_PADDING, 0.0, 1.0),
+            "value": np.where(IS_PADDING, 0.0, np.sin(EVERY_ROW)),
+            "episode_id": EVERY_ROW // 40 * 2 + IS_PADDING,
+            "step": EVERY_ROW % 40 - 25 * IS_PADDING,
+            "terminated": EVERY_ROW % 40 == 24,
+        },
         {},
     ),
     "preset-truncation": (
