@@ -145,8 +145,6 @@ class Window:
     is_new: BoolArray
     #: Cells that cannot be used are in this trajectory.
     is_bad: BoolArray
-    #: A mask says that this is no step, or none that counts.
-    is_masked: BoolArray
     #: The end of this step becomes known here.
     end_is_new: BoolArray
     #: The trajectory of the step before goes on here, by ids and by flags; of a carried step the past knows.
@@ -168,6 +166,8 @@ class Window:
     #: Of steps their rows in the file, of the file of a carried one; and how a message calls a row of this one.
     rows_of: Callable[[IndexArray], IndexArray]
     place_of: Callable[[int], str]
+    #: A mask says that this is no step, or none that counts. Of a carried step nothing.
+    is_masked: BoolArray | None = None
 
     @property
     def has_values(self) -> bool:

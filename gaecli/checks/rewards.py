@@ -51,7 +51,7 @@ class _Fillers:
 
 def filler_rows(window: Window) -> _Fillers:
     """Every end is followed by a step with reward 0, which other steps seldom have."""
-    counted = window.is_new & ~window.is_masked
+    counted = window.is_new if window.is_masked is None else window.is_new & ~window.is_masked
     after = np.concatenate(([False], window.ended[:-1])) & window.in_lane & counted
     others = counted & ~after
     zero = window.rewards == 0

@@ -26,7 +26,6 @@ _CARRIED = (
     "terminated",
     "truncated",
     "is_bad",
-    "is_masked",
     "steps",
 )
 #: float32 in many a file, float64 in the next.
@@ -292,14 +291,15 @@ def _dense_or_nested(block: Block) -> _Draft:
 def _cells(block: Block) -> dict[str, Array]:
     absent = np.zeros(block.num_steps, np.bool_)
     given = {} if block.next_values is None else {"next_values": block.next_values}
+    masked = {} if block.masked is None else {"is_masked": block.masked}
     return {
         "rewards": block.rewards,
         "values": block.values,
         **given,  # else NaN throughout
+        **masked,
         "terminated": block.terminated,
         "truncated": block.truncated,
         "is_bad": absent if block.dropped is None else block.dropped,
-        "is_masked": absent if block.masked is None else block.masked,
     }
 
 
