@@ -56,9 +56,9 @@ def chain_facts(block: Block) -> ChainFacts | None:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         distances = np.abs(given - following)
-        # Of V that hardly moves both rows are near.
         # The median: rows that stand in no order have ends, and jumps, inside.
         usual = np.sort(np.abs(following - own))[len(own) // 2]
+        # Of V that hardly moves both rows are near.
         is_near = (distances <= _SAME_VALUE * usual) & (distances <= np.abs(given - own))
     chained = int(np.count_nonzero(is_near | (given == following)))
     facts = ChainFacts(len(at), chained)
