@@ -124,7 +124,7 @@ class _Init:
 
     def __get__(self, instance: Any, owner: type) -> Any:
         self._num_made += 1
-        # Of Python 3.13 on `inspect.signature` binds it to the class.
+        # From Python 3.13 on `inspect.signature` binds it to the class.
         if instance is None or isinstance(instance, type) or self._num_made > _FEW:
             return self._compiled().__get__(instance, owner)
         return lambda *args, **given: self._fill(instance, args, given)

@@ -40,7 +40,7 @@ def close(folder: Path, monkeypatch) -> Path:
 
         return call
 
-    for name in ("scandir", "listdir"):  # `Path.iterdir` of Python 3.13 takes the one, before the other
+    for name in ("scandir", "listdir"):  # `Path.iterdir` takes the one from 3.13 on, else the other
         monkeypatch.setattr(os, name, refused(getattr(os, name)))
     return folder
 

@@ -72,7 +72,7 @@ def _elsewhere(facts: Sequence[ChainFacts], pairs: int, settings: Settings) -> t
 
 
 def _apart(facts: Sequence[ChainFacts], pairs: int, settings: Settings) -> tuple[str, str] | None:
-    """Numbers that no row has as its V, of rows that are not the one before the next one."""
+    """Next values that are V of no row, as those of a target network, and go with V of their own row alone."""
     if pairs < _FEWEST_COMPARED or _needs_no_order(settings):
         return None
     with_own, with_next = (
