@@ -28,6 +28,17 @@ _ABOUT_WORDS = word_set(
     "advantage advantages return returns baseline mean std avg min max length len num number count tokens mask "
     "weight time chosen rejected next"
 )
+#: What ends the name of a measure: `response_length`, `num_tokens`. A name of one word may be a reward's.
+_MEASURE_WORDS = word_set(
+    "length lengths len tokens token count counts turns time seconds sec latency entropy kl logprob logprobs id ids "
+    "idx index seed rank epoch iteration temperature"
+)
+
+
+def is_measure(name: str) -> bool:
+    """Of a response, where any column of numbers may be a reward: how long, how many, how late, which."""
+    *before, last = words_of(name)
+    return bool(before) and last in _MEASURE_WORDS and _SCORE_WORDS.isdisjoint(before)
 
 
 def likely_group(file: RolloutFile) -> str | None:

@@ -17,6 +17,7 @@ from gaecli.layouts.demands import likely_flags
 from gaecli.layouts.tokens import names_tokens
 from gaecli.likely_names import (
     has_lists_of_responses,
+    is_measure,
     likely_group,
     likely_scores,
     likely_training_step,
@@ -147,20 +148,21 @@ class ResponseLogError(UsageError):
 
     log: ResponseLog
     path: str
-    #: What the hint says before the command, of a guess.
-    lead: str | None = None
+    #: Of a guess: what to do if it is wrong.
+    otherwise: str | None = None
 
     @classmethod
-    def of(cls, message: str, log: ResponseLog, path: str, lead: str | None = None) -> ResponseLogError:
+    def of(cls, message: str, log: ResponseLog, path: str, otherwise: str | None = None) -> ResponseLogError:
         error = cls(message)
-        error.log, error.path, error.lead = log, path, lead
+        error.log, error.path, error.otherwise = log, path, otherwise
         error.hint = error.hint_of("gae compute")
         return error
 
     def hint_of(self, command: str, more: Sequence[str] = ()) -> str:
-        if self.lead is None:
-            return self.log.hint(self.path, command, more)
-        return f"{self.lead} {self.log.hint(self.path, command, more)}"
+        hint = self.log.hint(self.path, command, more)
+        if self.otherwise is None:
+            return hint
+        return f"where each row is a response to a prompt, {hint}; else {self.otherwise}"
 
     def of_command(self, command: str, more: Sequence[str] = ()) -> UsageError:
         """As the command tells it that was typed, with what it was told beside the file."""
@@ -212,8 +214,7 @@ def _with_guess(error: GaeError, file: RolloutFile, settings: Settings) -> GaeEr
     log = None if settings.kind.is_scored or not isinstance(error, MissingRoleError) else likely(file)
     if log is None:
         return error
-    lead = f"{error.hint}; where each row is a response to a prompt,"
-    return ResponseLogError.of(error.message, log, str(file.path), lead)
+    return ResponseLogError.of(error.message, log, str(file.path), error.hint)
 
 
 def _is(file: RolloutFile, kind: ResponseLogKind) -> bool:
@@ -313,7 +314,8 @@ def _rewards(file: RolloutFile, kind: ResponseLogKind) -> Sequence[str]:
         *RESULT_NAMES,
         *own_columns(file.provenance),
     }
-    return [name for name, info in file.columns.items() if name not in known and _is_number(info)]
+    others = [name for name, info in file.columns.items() if name not in known and _is_number(info)]
+    return [name for name in others if not is_measure(name)] or others
 
 
 def _has_form(name: str, form: str) -> bool:

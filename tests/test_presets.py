@@ -127,7 +127,8 @@ class TestOtherNames:
         assert find_preset(given) is PRESETS[preset]
 
     @pytest.mark.parametrize(
-        ("given", "near"), [("jaxmrl", "jaxmarl"), ("maniskill", "finite-horizon"), ("isaac-lab", "isaaclab")]
+        ("given", "near"),
+        [("jaxmrl", "jaxmarl"), ("maniskill", "finite-horizon"), ("isaac-lab", "isaaclab"), ("ppo", "sb3")],
     )
     def test_near_misses_are_told(self, given, near):
         with pytest.raises(gaecli.UsageError) as failure:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gaecli.cli import defaults
+from gaecli.errors import UsageError
 
 #: The commands in the order of the help page, each with the first line of its own. Module and function have its name.
 COMMANDS = {
@@ -69,7 +71,10 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for param in self.get_params(ctx):
             _take_as_given(param, ())
-        return super().parse_args(ctx, _as_flags(args))
+        args = _as_flags(args)
+        if not ctx.resilient_parsing:
+            _check_first(args, {flag for param in self.get_params(ctx) for flag in param.opts})
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
@@ -86,6 +91,31 @@ def _as_flags(args: list[str]) -> list[str]:
     if args[:1] == ["help"]:
         return [*args[1:], "--help"]
     return ["--version", *args[1:]] if args[:1] == ["version"] else args
+
+
+def _check_first(args: list[str], flags: set[str]) -> None:
+    """The command stands before its inputs and its flags."""
+    first = args[0] if args else "--help"
+    if first in COMMANDS or first.partition("=")[0] in flags:
+        return
+    if first.startswith("-") and first != "-":
+        from gaecli.cli.options import OPTIONS
+
+        flag = first.partition("=")[0]
+        if not any(flag in option.spellings for option in OPTIONS.values()):
+            return
+        what, hint = (
+            "stands before the command",
+            f"`gae compute FILE {first}`, or another one of `gae --help`",
+        )
+    elif first == "-" or any(mark in first for mark in "./*") or Path(first).exists():
+        from gaecli.shell_words import file_word
+
+        what = "is no command"
+        hint = f"`gae compute {file_word(first)}` writes advantages, `gae inspect` looks, `gae doctor` asks"
+    else:
+        return  # typer tells commands that are spelt like it
+    raise UsageError(f"`{first}` {what}", hint=hint)
 
 
 @cache

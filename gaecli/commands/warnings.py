@@ -123,22 +123,10 @@ def _bootstraps(totals: Totals, settings: Settings, opened: OpenStream) -> list[
     counts, num_episodes, file = totals.bootstrapped, totals.counts.episodes, only_file(opened.plan)
     notes = []
     if counts.zero:
-        from gaecli.commands.likely_values import way_to_next_values
+        from gaecli.pipeline.likely_values import hint_for_ends
 
-        way = way_to_next_values(opened.files[0].file, opened.files[0].layout, settings)
-        first = (
-            "name a column with `--next-value-column`"
-            if way is None
-            else f"pass `{way}` if that is V of the next state"
-        )
-        notes.append(
-            counted(
-                "bootstrap-zero",
-                (counts.zero, num_episodes),
-                file,
-                hint=f"{first}, or pass `--bootstrap current` or `--bootstrap error`",
-            )
-        )
+        hint = hint_for_ends(opened.files[0].file, opened.files[0].layout, settings, ("current", "error"))
+        notes.append(counted("bootstrap-zero", (counts.zero, num_episodes), file, hint=hint))
     if counts.current and settings.bootstrap == "current":
         notes.append(
             counted(

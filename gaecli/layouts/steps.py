@@ -262,7 +262,10 @@ def check_sortable(steps: Steps, keys: Array, name: str, path: Path) -> None:
 
 
 def way_out(name: str, steps: Steps, moved: Steps, same: BoolArray, roles: Roles) -> str:
-    """For steps that begin anew at one number: in lanes where no id is, else as the rows stand in the file."""
+    """For steps that begin anew at one number: in lanes where no id is, else as the rows stand in the file.
+
+    Where they count on beyond an end, they begin anew with what is no episode.
+    """
     from gaecli.layouts.evidence.counters import flag_in, use_of_counter
 
     has_ids = roles.get("episode") is not None
@@ -270,7 +273,12 @@ def way_out(name: str, steps: Steps, moved: Steps, same: BoolArray, roles: Roles
     flags, number = flag_in(name, numbers, follows) or ("", 0.0)
     if not flags.endswith("start"):  # a step that falls tells of rows in reverse order
         return ""
+    if (~same & (moved.numbers[1:] > moved.numbers[:-1])).any():
+        return f"{_RUNS_ON}, as from one rollout to the next; else "
     return f"{use_of_counter(name, (f'--episode-column none {flags}' if has_ids else flags, number))}; else "
+
+
+_RUNS_ON = "pass `--step-column none` if a trajectory runs on there"
 
 
 def _refuse(
@@ -284,9 +292,10 @@ def _refuse(
             hint=f"{way_out}rows are repeated, or several environments stand in one file: name what tells them apart "
             "with `--env-column` or `--episode-column`; or pass `--step-column none` if it does not count steps",
         )
+    last = "" if _RUNS_ON in way_out else f"; or {_RUNS_ON}"
     raise DataError(
         f"`{name}` falls from {steps[step]} to {steps[step + 1]} at {locate(step + 1)} of `{path}` without an "
         f"end of the episode before it; {int(doubled.sum()):,} such in all",
-        hint=f"{way_out}name the end flag with `--done-column`, what tells trajectories apart with `--env-column` or "
-        "`--episode-column`, or pass `--step-column none` if it does not count steps",
+        hint=f"{way_out}name what tells trajectories apart with `--env-column` or `--episode-column`, or the end "
+        f"flag with `--done-column`{last}",
     )

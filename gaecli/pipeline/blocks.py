@@ -196,9 +196,13 @@ def check_bootstrap(start: int, block: Block, path: Path) -> None:
         raise missing_bootstrap(start + int(block.file_rows(np.array([step]))[0]), str(path))
 
 
-def missing_bootstrap(row: int, path: str) -> DataError:
+class MissingBootstrapError(DataError):
+    """`--bootstrap error`, and an end has no V beyond it. Who knows the file may know a better hint."""
+
+
+def missing_bootstrap(row: int, path: str) -> MissingBootstrapError:
     """Without a count: more of them may be in blocks that were not looked at."""
-    return DataError(
+    return MissingBootstrapError(
         f"the trajectory that ends at row {row} of `{path}` has neither a terminal flag nor a next value",
         hint="name a column with `--next-value-column`, or pass `--bootstrap zero` or `--bootstrap current`",
     )

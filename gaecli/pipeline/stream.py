@@ -23,7 +23,7 @@ from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
 from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
 from gaecli.pipeline.block_stages import StageTables
-from gaecli.pipeline.blocks import BlockAddress, BlockStore, BlockSummary
+from gaecli.pipeline.blocks import BlockAddress, BlockStore, BlockSummary, MissingBootstrapError
 from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.judging.continuity import Edges
 from gaecli.pipeline.judging.judge import StreamEvidence, judge
@@ -210,7 +210,14 @@ def summarised(
 
     `measures`: the moments of the first stage will be asked for. `ahead` finishes blocks meanwhile.
     """
-    return _in_good_order(opened, context, partial(_as_taken, measures=measures, ahead=ahead))
+    try:
+        return _in_good_order(opened, context, partial(_as_taken, measures=measures, ahead=ahead))
+    except MissingBootstrapError as error:
+        from gaecli.pipeline.likely_values import hint_for_ends
+
+        first = opened.files[0]
+        error.hint = hint_for_ends(first.file, first.layout, opened.settings, ("zero", "current"))
+        raise
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 #: And those of libraries that only compare scores.
 ALL_PRESETS: Mapping[str, Preset] = MappingProxyType({**PRESETS, **SCORE_PRESETS})
 
+#: More names than these help nobody.
+_MOST_NEAR = 4
+
 __all__ = ["ALIASES", "ALL_PRESETS", "PRESETS", "Preset", "find_preset"]
 
 
@@ -49,9 +52,15 @@ def find_preset(name: str) -> Preset:
 
 
 def _near(plain: str) -> list[str]:
-    """Names that it begins, else those that are spelt like it, else those of a library that is called so."""
+    """Names that it begins, else those of libraries that are called so, else those that are spelt like it."""
     names = [*ALL_PRESETS, *ALIASES]
     begun = [name for name in names if plain and name.startswith(plain)]
+    called = [name for name, preset in ALL_PRESETS.items() if plain in _words(preset.library)]
     spelt = difflib.get_close_matches(plain, names, n=3, cutoff=0.75)
-    library = [name for name, preset in ALL_PRESETS.items() if plain and plain in preset.library.lower()]
-    return begun or spelt or library or difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
+    within = [name for name, preset in ALL_PRESETS.items() if plain and plain in preset.library.lower()]
+    near = begun or called or spelt or within or difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
+    return near[:_MOST_NEAR]
+
+
+def _words(library: str) -> list[str]:
+    return library.lower().replace(",", " ").split()

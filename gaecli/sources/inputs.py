@@ -438,10 +438,7 @@ def _data_set_of(path: Path, known: _Known) -> DataSet | None:
 
 
 def _not_there(path: Path) -> FileError | UsageError:
-    import difflib
+    from gaecli.sources.nearest import nearest
 
-    folder = path.parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    near = difflib.get_close_matches(path.name, [n for n in names if n.endswith(SUFFIXES)], n=1, cutoff=0.6)
-    hint = f"did you mean `{folder / near[0]}`?" if near else None
-    return FileError(f"`{path}` does not exist", hint=hint)
+    near = nearest(path, SUFFIXES)
+    return FileError(f"`{path}` does not exist", hint=None if near is None else f"did you mean `{near}`?")

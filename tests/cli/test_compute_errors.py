@@ -118,6 +118,50 @@ def test_an_end_without_a_value_is_told_without_a_count(fails, tmp_path):
     fails(path, "--bootstrap", "error", "--done-column", "none", code=3, says=says)
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("rolouts.parquet", "rollouts.parquet"),
+        ("rollouts", "rollouts.parquet"),
+        ("rusn/part_07.parquet", "runs/part_07.parquet"),
+        ("rusn", "runs"),
+    ],
+)
+def test_a_path_that_is_spelt_like_one_that_is_there(fails, tmp_path, given, meant):
+    (tmp_path / "runs").mkdir()
+    for name in ("rollouts.parquet", "runs/part_07.parquet"):
+        write(tmp_path / name)
+    fails(given, code=4, says=f"`{given}` does not exist", hints=f"did you mean `{meant}`?", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("given", ["part_08.parquet", "test.parquet", "rusn/part_07.parquet"])
+def test_a_path_like_which_none_is_there(run_gae, tmp_path, given):
+    """Another number is another file, and that both are Parquet files makes no two alike."""
+    write(tmp_path / "part_07.parquet")
+    result = run_gae("compute", given, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (4, f"error: `{given}` does not exist\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("r.parquet",), "`r.parquet` is no command"),
+        (("r.parquet", "--gamma", "0.9"), "hint: `gae compute r.parquet` writes advantages"),
+        (("runs",), "`runs` is no command"),
+        (("--gamma", "0.9", "r.parquet"), "`--gamma` stands before the command"),
+        (("--gamma=0.9", "compute", "r.parquet"), "hint: `gae compute FILE --gamma=0.9`"),
+        (("comptue", "r.parquet"), "Did you mean 'compute'?"),
+        (("--gama", "0.9", "r.parquet"), "No such option: --gama"),
+    ],
+    ids=" ".join,
+)
+def test_a_line_that_does_not_begin_with_a_command(run_gae, tmp_path, words, says):
+    (tmp_path / "runs").mkdir()
+    result = run_gae(*words, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert says in result.stderr
+
+
 def test_no_input(fails):
     fails(code=2, says="no input given", hints="gae compute FILE")
 

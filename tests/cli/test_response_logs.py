@@ -296,6 +296,24 @@ def test_a_table_of_somebody_s_own_gets_a_command_as_well(
     assert [round(row["advantage"], 3) for row in table(path)] == [-0.707, 0.707] * 2
 
 
+def test_what_is_measured_of_a_response_is_no_reward(tmp_path: Path) -> None:
+    """Where every column of numbers may be one: how long a response is, and how long it took, is not added to it."""
+    measures = ("response_length", "num_tokens", "gen_time", "mean_logprob", "sampleIdx")
+    rewards = ("correct", "length_penalty", "token_reward", "tokens")
+    rows = [
+        {
+            "step": 0,
+            "prompt": "p",
+            "completion": "c",
+            "advantage": 0.0,
+            **dict.fromkeys(measures + rewards, 1.0),
+        }
+    ]
+    path = tmp_path / "completions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert f"4 reward columns ({', '.join(rewards)})" in asked(path).message
+
+
 def trace(number: int, hash_of_task: str | None) -> Row:
     """A line of verifiers 0.4.0, verifiers/v1/trace.py, Trace.to_record, in which contents are texts or parts."""
     content = "2+2?" if number % 2 else [{"type": "text", "text": "2+2?"}]

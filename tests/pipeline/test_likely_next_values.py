@@ -58,3 +58,12 @@ def test_columns_of_tables_and_of_lists_are_named(tmp_path: Path) -> None:
     rows = {name: [column[:4].tolist(), column[4:].tolist()] for name, column in cells.items()}
     pq.write_table(pa.table({**rows, "terminal_value": [0.5, 1.5]}), path)
     assert "--bootstrap-value-column terminal_value" in hint_of(path)
+
+
+def test_it_is_named_too_where_such_an_end_is_an_error(tmp_path: Path) -> None:
+    path = arrays(tmp_path, "v_next", TRUNCATED.shape)
+    with pytest.raises(gaecli.DataError) as refused:
+        gaecli.compute(path, dry_run=True, layout="time-major", bootstrap="error")
+    hint = str(refused.value.hint)
+    assert "--next-value-column v_next" in hint
+    assert "--bootstrap zero" in hint

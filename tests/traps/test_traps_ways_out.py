@@ -103,6 +103,16 @@ def test_a_counter_that_begins_anywhere_has_no_such_flags(tmp_path):
     assert "sim_tick=" not in note.hint
 
 
+def test_steps_of_a_rollout_that_go_on_beyond_ends_are_no_flag_of_ends(tmp_path):
+    """An iteration of CleanRL counts its steps from 0, and an episode may go on into the next one."""
+    path = write(tmp_path, STEPS | {"done": LAST, "step": np.arange(len(STEP)) % 12}, ".parquet")
+    with pytest.raises(gaecli.DataError, match="`step` falls from 11 to 0") as error:
+        gaecli.compute(path)
+    assert commands(error.value.hint)[0] == "--step-column none"
+    gaecli.compute(path, step_column="none")
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], WANTED, rtol=1e-5, atol=1e-6)
+
+
 def test_steps_of_agents_are_told_apart_by_the_column_of_a_likely_name(tmp_path):
     twice = {
         name: np.repeat(cells, 2) for name, cells in (STEPS | {"episode": EPISODE, "step": STEP}).items()

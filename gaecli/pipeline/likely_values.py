@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gaecli.choices import Bootstrap
 from gaecli.columns import Roles, flag_of
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
@@ -22,7 +23,20 @@ _OTHER_WORDS = word_set(
 )
 
 
-def way_to_next_values(file: RolloutFile, layout: Layout, settings: Settings) -> str | None:
+def hint_for_ends(
+    file: RolloutFile, layout: Layout, settings: Settings, instead: tuple[Bootstrap, Bootstrap]
+) -> str:
+    """What to do about ends without V of the state after them; `instead`: what `--bootstrap` may say of them."""
+    way = _way_to_next_values(file, layout, settings)
+    first = (
+        "name a column with `--next-value-column`"
+        if way is None
+        else f"pass `{way}` if that is V of the next state"
+    )
+    return f"{first}, or pass `--bootstrap {instead[0]}` or `--bootstrap {instead[1]}`"
+
+
+def _way_to_next_values(file: RolloutFile, layout: Layout, settings: Settings) -> str | None:
     """The flag with the column, where no role has it yet."""
     roles, reward = layout.roles, file.find(layout.like_column or layout.roles.names["reward"])
     known = {*roles.row_columns, *settings.columns.values(), *settings.stream_columns}
