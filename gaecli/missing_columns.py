@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.formats.base import RolloutFile
 from gaecli.likely_names import likely_scores
-from gaecli.names import ALIASES, VALUE_FLAG_ROLES, is_alias
+from gaecli.names import ALIASES, RESULT_NAMES, VALUE_FLAG_ROLES, is_alias
 from gaecli.shell_words import word
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
@@ -26,6 +26,8 @@ _SEPARATORS = re.compile(r"[/:]")
 _NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
 #: Flags that take a test of a column.
 _TESTED = frozenset(f"--{role}-column" for role in VALUE_FLAG_ROLES)
+#: Letters that two names have to share at their beginning to be alike by that alone.
+_BEGINNING = 3
 #: Columns that a message lists.
 _MOST_NAMED = 24
 
@@ -53,13 +55,37 @@ def _of_test(name: str, flag: str, file: RolloutFile) -> str | None:
     column = test.column
     if column.endswith(("<", ">", "~", ":")) or file.find(column) is not None:
         return f"`{flag}` takes `COLUMN=VALUE` and `COLUMN!=VALUE`, of a column of numbers, flags or texts"
-    near = difflib.get_close_matches(column, list(file.columns), n=1, cutoff=0.4)
-    return f"pass `{flag} {word(f'{near[0]}{name[len(column) :]}')}`" if near else None
+    near = _spelt_like(column, file)
+    return f"pass `{flag} {word(f'{near}{name[len(column) :]}')}`" if near else None
 
 
 def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:
-    near = difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.4)
-    return f"pass `{flag} {word(near[0])}`" if near else f"name one of them with `{flag}`"
+    near = _spelt_like(name, file)
+    if near is None and name in RESULT_NAMES:
+        return f"`gae compute` writes it; of what is there, name a column with `{flag}`"
+    return f"name one of them with `{flag}`" if near is None else f"pass `{flag} {word(near)}`"
+
+
+def not_in_stream(name: str, stream: str, file: RolloutFile, named: Collection[str]) -> UsageError:
+    """Of a column that `--stream stream=…` names; `named`: those of all streams."""
+    near = _spelt_like(name, file, named)
+    return UsageError(
+        f"column `{name}` of the stream `{stream}` not found in `{file.path}`\n"
+        f"       columns there: {columns_there(file)}",
+        hint=f"in `--stream {stream}=…` name {'one of them' if near is None else f'`{near}`'} instead",
+    )
+
+
+def _spelt_like(name: str, file: RolloutFile, named: Collection[str] = ()) -> str | None:
+    """A column that may be meant, but none of those `named`: with a slip in it, or the beginning of it."""
+    names = [other for other in file.columns if other not in named]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    begun = (other for other in names if min(len(name), len(other)) >= _BEGINNING and _begins(name, other))
+    return next(iter(near), None) or next(begun, None)
+
+
+def _begins(name: str, other: str) -> bool:
+    return name.startswith(other) or other.startswith(name)
 
 
 def missing_role(

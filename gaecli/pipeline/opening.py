@@ -280,6 +280,7 @@ def layout_of(file: RolloutFile, settings: Settings, row_order: RowOrder | None 
 def _read_as(file: RolloutFile, settings: Settings, row_order: RowOrder) -> tuple[RolloutFile, Layout]:
     """The file as it is to be read, and how. A log of responses that is known gets the command that it takes."""
     try:
+        _check_stream_columns(file, settings)
         roles = resolve(file, settings)
         _check_label_columns(file, settings)
         if settings.label_columns:
@@ -382,21 +383,33 @@ def _named(opened: OpenFile) -> str:
     return ", ".join(f"{role} `{name}`" for role, name in opened.layout.roles.names.items())
 
 
+def _check_stream_columns(file: RolloutFile, settings: Settings) -> None:
+    for stream in settings.stream:
+        for name in stream.columns.values():
+            if name != "none" and file.find(name) is None:
+                from gaecli.missing_columns import not_in_stream
+
+                raise not_in_stream(name, stream.name, file, settings.stream_columns)
+
+
 def _check_label_columns(file: RolloutFile, settings: Settings) -> None:
     for name, flag in settings.label_flags.items():
-        hint = f"`{flag}` names the column whose values are the {LABELLED.get(flag, 'groups')}"
+        what = f"the column whose values are the {LABELLED.get(flag, 'groups')}"
         info = file.find(name)
         if info is None:
             from gaecli.missing_columns import columns_there, did_you_mean
 
             raise UsageError(
                 f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-                hint=f"{did_you_mean(name, flag, file)}: {hint}",
+                hint=f"{did_you_mean(name, flag, file)}, {what}",
             )
         if info.damage is not None:
             raise damaged(file.path, info)
         if info.unusable is not None and not info.has_whole_cells:
-            raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
+            raise UsageError(
+                f"column `{name}` of `{file.path}` has no groups: {info.unusable}",
+                hint=f"`{flag}` names {what}",
+            )
 
 
 #: What the values of a column stand for.

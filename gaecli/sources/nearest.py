@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 #: Of letters that two names share, as `difflib` counts them.
-_ALIKE = 0.6
+_ALIKE = 0.7
 
 
 def nearest(path: Path, suffixes: tuple[str, ...]) -> Path | None:
@@ -19,12 +19,19 @@ def nearest(path: Path, suffixes: tuple[str, ...]) -> Path | None:
     missing = next((part for part in (*reversed(path.parents), path) if not part.exists()), path)
     if not missing.parent.is_dir():
         return None
-    there = [part for part in missing.parent.iterdir() if part.is_dir() or part.name.endswith(suffixes)]
+    there = [part for part in missing.parent.iterdir() if _may_be(part, missing, missing != path, suffixes)]
     best = max(there, key=lambda part: _likeness(part, missing), default=None)
     if best is None or _likeness(best, missing)[0] < _ALIKE or _digits(best) != _digits(missing):
         return None
     found = best / path.relative_to(missing)
     return found if found.exists() else None
+
+
+def _may_be(part: Path, missing: Path, is_folder: bool, suffixes: tuple[str, ...]) -> bool:
+    """Of its kind: what has a suffix is a file, and what has none may be either."""
+    if part.is_dir():
+        return is_folder or not missing.suffix
+    return not is_folder and part.name.endswith(suffixes)
 
 
 def _likeness(part: Path, missing: Path) -> tuple[float, float]:

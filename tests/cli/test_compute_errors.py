@@ -134,12 +134,41 @@ def test_a_path_that_is_spelt_like_one_that_is_there(fails, tmp_path, given, mea
     fails(given, code=4, says=f"`{given}` does not exist", hints=f"did you mean `{meant}`?", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("given", ["part_08.parquet", "test.parquet", "rusn/part_07.parquet"])
+@pytest.mark.parametrize("given", ["part_08.parquet", "test.parquet", "rusn/part_07.parquet", "run.parquet"])
 def test_a_path_like_which_none_is_there(run_gae, tmp_path, given):
     """Another number is another file, and that both are Parquet files makes no two alike."""
     write(tmp_path / "part_07.parquet")
+    (tmp_path / "run").mkdir()
     result = run_gae("compute", given, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (4, f"error: `{given}` does not exist\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (("--value-column", "vlaue"), "pass `--value-column value`"),
+        (("--value-column", "val"), "pass `--value-column value`"),
+        (
+            ("--normalize-by", "task"),
+            "name one of them with `--normalize-by`, the column whose values are the groups",
+        ),
+        (
+            ("--force-positive", "intervention", "--label-threshold", "0"),
+            "name one of them with `--force-positive`",
+        ),
+        (("--stream", "a=rewrad,value"), "in `--stream a=…` name `reward` instead"),
+        (
+            ("--stream", "a=reward,value", "--stream", "b=int_reward,value"),
+            "in `--stream b=…` name one of them instead",
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_column_that_is_not_there(fails, tmp_path, flags, hint):
+    """What is called otherwise is not proposed, nor what another stream has."""
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": [1.0], "value": [1.0], "terminated": [True], "t": [0]}), path)
+    fails(path, *flags, code=2, says="not found in", hints=f"{hint}\n")
 
 
 @pytest.mark.parametrize(
