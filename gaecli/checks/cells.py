@@ -99,12 +99,12 @@ def half_precision(context: Context) -> Hits | None:
 
 
 def number_flags(context: Context) -> Hits | None:
-    """Flag columns that are numbers."""
+    """Flag columns that are integers."""
     found = []
     for role in _FLAG_ROLES:
         name = context.roles.get(role)
         info = context.file.find(name) if name is not None else None
-        if name is not None and info is not None and info.kind in ("int", "float"):
+        if name is not None and info is not None and info.kind == "int":
             found.append(f"`{name}` is {info.type_name}")
     if not found:
         return None
@@ -167,9 +167,10 @@ RULES = (
         "warning",
         "file",
         number_flags,
-        summary="end-of-episode flags are stored as numbers, not as booleans",
+        summary="end-of-episode flags are stored as integers, not as booleans",
         why="`~1` is -2: code that negates an integer flag with `~` multiplies by -2 where it means 0; errors of "
-        "22.7 and 41.8 were seen in torchrl 0.14.1. gaecli reads 0 and 1 of any type",
+        "22.7 and 41.8 were seen in torchrl 0.14.1. gaecli reads 0 and 1 of any type. Of a float "
+        "`~` is an error, which nobody overlooks",
         fix="store flags as booleans",
     ),
     CheckRule(

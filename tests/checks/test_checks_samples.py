@@ -24,8 +24,7 @@ SAMPLE_DATA = {
     "cartpole_TN.npz": set(),
     "pendulum.parquet": {UNTRAINED},
     "pendulum_TN.npz": {UNTRAINED},
-    # Stable-Baselines3 stores start flags as float32.
-    "sb3_rollout_buffer_cartpole.npz": {"GAE006"},
+    "sb3_rollout_buffer_cartpole.npz": set(),
 }
 
 SAMPLES = {
@@ -33,7 +32,7 @@ SAMPLES = {
     "sb3/sb3_pendulum_long_timemajor.parquet": {UNTRAINED},
     "sb3/sb3_pendulum_TN_raw.npz": {UNTRAINED},
     # Every end is Pendulum's time limit, which Stable-Baselines3 turns into a termination.
-    "sb3/sb3_pendulum_TN.npz": {UNTRAINED, "GAE005", "GAE006"},
+    "sb3/sb3_pendulum_TN.npz": {UNTRAINED, "GAE005"},
     # LeRobot has one flag for both ends; these were CartPole with a limit of 25 steps.
     "lerobot/v30_state": {UNTRAINED, "GAE005"},
     "lerobot/v21_state": {UNTRAINED, "GAE005"},
