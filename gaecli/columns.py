@@ -445,11 +445,13 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
             other = f"pass `{by_value}` if `{value}` is what it says of {what}, {other}"
         from gaecli.formats.ways_on import way_of_column
 
-        fields = _numbers_in(file, name) if role == "reward" else ()
-        in_a_field = f"name a field of it: `{flag_of(role)} {fields[0]}`" if fields else other
+        if info.unusable is not None:
+            from gaecli.missing_columns import field_instead
+
+            other = field_instead(file, name, role, flag_of(role), _fits) or other
         raise DataError(
             f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {_shortened(reason)}",
-            hint=way_of_column(file, info) or in_a_field,
+            hint=way_of_column(file, info) or other,
         )
     return checked
 
@@ -464,12 +466,6 @@ def _likely_text(file: RolloutFile, role: str, name: str) -> str:
 def _shortened(reason: str) -> str:
     """A struct of thousands of fields has a type as long."""
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
-
-
-def _numbers_in(file: RolloutFile, name: str) -> Sequence[str]:
-    from gaecli.likely_names import score_fields
-
-    return [word(field) for field in score_fields(file, name)]
 
 
 def _missing(file: RolloutFile, settings: Settings, role: str) -> UsageError:

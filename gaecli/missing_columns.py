@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
-from gaecli.formats.base import RolloutFile
+from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.likely_names import likely_scores
 from gaecli.names import ALIASES, RESULT_NAMES, VALUE_FLAG_ROLES, is_alias
 from gaecli.shell_words import word
@@ -30,6 +30,8 @@ _TESTED = frozenset(f"--{role}-column" for role in VALUE_FLAG_ROLES)
 _BEGINNING = 3
 #: Columns that a message lists.
 _MOST_NAMED = 24
+#: Fields of a struct that a hint lists.
+_MOST_FIELDS = 6
 
 
 class MissingRoleError(UsageError):
@@ -57,6 +59,21 @@ def _of_test(name: str, flag: str, file: RolloutFile) -> str | None:
         return f"`{flag}` takes `COLUMN=VALUE` and `COLUMN!=VALUE`, of a column of numbers, flags or texts"
     near = _spelt_like(column, file)
     return f"pass `{flag} {word(f'{near}{name[len(column) :]}')}`" if near else None
+
+
+def field_instead(
+    file: RolloutFile, name: str, role: str, flag: str, fits: Callable[[ColumnInfo | None, str], bool]
+) -> str | None:
+    """Of a struct: the field that is called as the role is, or all that may play it by their types."""
+    inner = [field for field in file.inner_fields() if field.rpartition(".")[0] == name]
+    found = {field: info for field in inner if fits(info := file.find(field), role) and info is not None}
+    usable = [field for field, info in found.items() if not info.is_list] or list(found)
+    fields = [field for field in usable if is_alias(field.rpartition(".")[2], role)] or usable
+    if not fields:
+        return None
+    if len(fields) == 1 or role == "reward":
+        return f"name a field of it: `{flag} {word(fields[0])}`"
+    return f"name a field of it with `{flag}`: {', '.join(f'`{field}`' for field in fields[:_MOST_FIELDS])}"
 
 
 def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:

@@ -12,7 +12,6 @@ from gaecli.checks.base import CellBlock, CheckRule, Hits, Window
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import level_of
 from gaecli.layouts.flag_columns import FlagColumns
-from gaecli.names import speaks_of_next_state
 from gaecli.records import dataclass
 
 #: Of the episode borders that ids or steps tell, so many must carry a flag one row off.
@@ -92,42 +91,6 @@ def start_end_mix_up(window: Window) -> _FlaggedBorders | None:
         flagged=int(np.count_nonzero(ended & window.is_new)),
         steps=int(np.count_nonzero(window.is_new)),
         lanes_tell=window.context.settings.done_at is None,
-    )
-
-
-@dataclass(frozen=True)
-class _FirstRow:
-    """The flag on the very first row, and what the rows after it say."""
-
-    first: Hits | None
-    lanes: int
-    #: The second row has another id; None: it was not seen yet.
-    is_alone: bool | None
-    all_ended: bool
-
-    def merge(self, later: _FirstRow) -> _FirstRow:
-        is_alone = later.is_alone if self.is_alone is None else self.is_alone
-        all_ended = self.all_ended and later.all_ended
-        return _FirstRow(self.first or later.first, self.lanes + later.lanes, is_alone, all_ended)
-
-    def weigh(self) -> Hits | None:
-        return None if self.lanes != 1 or self.is_alone or self.all_ended else self.first
-
-
-def done_on_first_row(window: Window) -> _FirstRow | None:
-    """The very first row of the file ends an episode, and no id says that it was its last."""
-    flags, done_at = window.context.flags, window.context.settings.done_at
-    is_told = flags.done is not None and speaks_of_next_state(flags.done) and not window.has_ids
-    if done_at is not None or is_told or flags.done_at != "end":
-        return None
-    where = window.lane_starts & window.ended
-    second = int(np.argmax(window.in_lane))
-    is_alone = window.has_ids and not window.follows[second] if window.in_lane[second] else None
-    return _FirstRow(
-        window.hits(where, lambda step: f"{window.context.ends} is set on the very first row"),
-        int(np.count_nonzero(window.lane_starts)),
-        is_alone,
-        bool(window.ended[window.is_new].all()),
     )
 
 
@@ -252,19 +215,6 @@ RULES = (
         "(+95 instead of -4 in one report), and the first step of an episode gets none",
         fix="pass `--done-at start` if the flag is set on the first row of an episode, else `--done-at end`",
         bugs=("hill-a/stable-baselines#385", "DLR-RM/stable-baselines3#105", "RoboVerseOrg/RoboVerse#814"),
-    ),
-    CheckRule(
-        "GAE002",
-        "done-on-first-row",
-        "error",
-        "steps",
-        done_on_first_row,
-        summary="the very first row of the file ends an episode",
-        why="an episode of one step is rare, a start flag on row 0 is the rule: this is how a file with start "
-        "flags looks when nothing else tells",
-        fix="pass `--done-at start` if the flag begins an episode, `--done-at end` if the step ended one",
-        bugs=("AechPro/rlgym-ppo#23", "anthonytorlucci/rlevo#342"),
-        unless=("GAE001",),
     ),
     CheckRule(
         "GAE003",

@@ -26,6 +26,6 @@ RULES = (
         summary="`gae compute` refuses the file for a reason that no other rule names",
         why="nothing is computed from a file that can be read in two ways, or in none",
         fix="the message says what to do",
-        unless=("GAE009", "GAE405"),
+        unless=("GAE002", "GAE009", "GAE405"),
     ),
 )

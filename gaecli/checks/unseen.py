@@ -5,6 +5,15 @@ from __future__ import annotations
 from gaecli.checks.base import CheckRule, FirstLook, Hits
 from gaecli.layouts.cells import UnfilledTail
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
+from gaecli.layouts.flag_columns import EndsOnFirstRow
+
+
+def done_on_first_row(look: FirstLook) -> Hits | None:
+    """The very first row of the file ends an episode, and nothing shows that it was the last of one."""
+    error = look.error
+    if not isinstance(error, EndsOnFirstRow):
+        return None
+    return Hits(1, error.message, row=0, file=str(look.path), fix=error.hint)
 
 
 def unrecognised_ends(look: FirstLook) -> Hits | None:
@@ -44,6 +53,19 @@ def goes_on_in_next_file(look: FirstLook) -> Hits | None:
 
 
 RULES = (
+    CheckRule(
+        "GAE002",
+        "done-on-first-row",
+        "error",
+        "run",
+        done_on_first_row,
+        summary="the very first row of the file ends an episode",
+        why="an episode of one step is rare, a start flag on row 0 is the rule: this is how a file with start "
+        "flags looks when nothing else tells",
+        fix="pass `--done-at start` if the flag begins an episode, `--done-at end` if the step ended one",
+        bugs=("AechPro/rlgym-ppo#23", "anthonytorlucci/rlevo#342"),
+        unless=("GAE001",),
+    ),
     CheckRule(
         "GAE009",
         "unrecognised-ends",

@@ -352,7 +352,7 @@ class _Checker:
             for rule in rules
             if (found := hits.get(rule.code)) is not None
             and isinstance(found, Hits)
-            and not any(code in hits for code in rule.unless)
+            and not any(code in hits or code in errors for code in rule.unless)
             and not (errors and rule.code == REFUSED)
         ]
 

@@ -151,7 +151,7 @@ class Cells:
                     "any other value for steps"
                     if is_mask
                     else f"end-of-episode flags are 0 or 1; name another column with `{_option_of(name)}`, or the "
-                    f"value that stands for an end: `{_option_of(name)} {word(f'{name}={likely_number(values):g}')}`"
+                    f"value that stands for an end: `{_option_of(name)} {word(f'{name}={likely_number(values)}')}`"
                 )
                 raise self._error(name, f"is {found!s}, which is not a flag (0 or 1),", odd, hint=hint)
             values = values != 0

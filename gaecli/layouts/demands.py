@@ -75,10 +75,10 @@ def _likely(file: RolloutFile, roles: Roles, settings: Settings) -> str:
         return f"pass `--done-column {word(flags[0])}` if it says so"
     if ids := [name for name in file.columns if is_named_id(name, roles)]:
         return f"pass `--episode-column {word(ids[0])}` if it tells trajectories apart"
-    kinds = [name for name, info in file.columns.items() if holds_kinds(name) and info.kind in ("int", "id")]
-    if kinds and (value := likely_value(file, kinds[0], like)) is not None:
-        flag = f"--done-column {word(f'{kinds[0]}={value}')}"
-        return f"pass `{flag}` if `{value}` is what it says of a last step"
+    for name in _of_few_values(file):
+        if (value := likely_value(file, name, like)) is not None:
+            flag = f"--done-column {word(f'{name}={value}')}"
+            return f"pass `{flag}` if `{value}` is what it says of a last step"
     told = [
         name for name, info in file.columns.items() if tells_at_ends(name) and info.kind in ("int", "float")
     ]
@@ -87,6 +87,14 @@ def _likely(file: RolloutFile, roles: Roles, settings: Settings) -> str:
     if (found := border_in_first_rows(file, roles, settings)) is not None:
         return found
     return f"pass `--done-column {word(flags[0])}` if it says so" if flags else ""
+
+
+def _of_few_values(file: RolloutFile) -> list[str]:
+    """Columns of which one value may be an end by their names: texts that speak of ends, else kinds of steps."""
+    single = {name: info.kind for name, info in file.columns.items() if not info.is_list}
+    told = [name for name, kind in single.items() if kind == "id" and suggests_end(name)]
+    kinds = [name for name, kind in single.items() if kind in ("int", "id") and holds_kinds(name)]
+    return list(dict.fromkeys([*told, *kinds]))
 
 
 def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:

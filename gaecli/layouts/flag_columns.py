@@ -7,11 +7,16 @@ from dataclasses import field
 
 from gaecli.choices import DoneAt
 from gaecli.columns import Roles, done_at, flag_of
+from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import level_of
 from gaecli.names import INVERTED_ROLES, NOT_DONE_FLAGS
 from gaecli.records import dataclass
 from gaecli.settings import Settings
+
+
+class EndsOnFirstRow(UsageError):
+    """The done flag is set on the first row of a file, and nothing shows that an episode ended there."""
 
 
 @dataclass(frozen=True)

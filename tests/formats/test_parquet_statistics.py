@@ -139,3 +139,17 @@ def test_a_file_without_statistics_leaves_nothing_out(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"x": [0, 1, 8, 9]}), path, row_group_size=2, write_statistics=False)
     assert kept(path, x="4") == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.float16(), pa.decimal128(4, 0), pa.decimal256(40, 2), pa.float32(), pa.int8()]
+)
+@pytest.mark.parametrize(("cells", "may"), [([0, 1, 0], True), ([0, 2, 1], False)])
+def test_flags_of_every_type_of_number_may_be_some(
+    tmp_path: Path, kind: pa.DataType, cells: list[int], may: bool
+) -> None:
+    """Halves of floats and decimals are stored as texts are, of which the footer does not tell the number."""
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"x": pa.array(cells).cast(pa.float32()).cast(kind)}), path)
+    is_told = not (pa.types.is_float16(kind) or pa.types.is_decimal(kind))
+    assert ParquetInput(path).may_hold_flags("x") == (may or not is_told)

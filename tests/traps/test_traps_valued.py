@@ -93,6 +93,54 @@ def test_types_of_steps_alone_are_asked_about(tmp_path, words):
     np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
 
 
+def cells_of_structs(name):
+    return pa.array([{name: bool(last), "why": "x"} for last in LAST])
+
+
+#: What is called as an end and cannot be read as one -> (its cells, what the refusal names to pass instead).
+ASKED = {
+    "last": (pa.array(np.where(LAST, "over", "running")), "--done-column last=over"),
+    "finished": (pa.array(["goal" if last else None for last in LAST]), "--done-column finished=goal"),
+    "game_over": (pa.array(np.where(LAST, "1", "0")), "--done-column game_over=1"),
+    "dones": (pa.array(["goal" if last else None for last in LAST]), "--done-column dones=goal"),
+    "done": (cells_of_structs("value"), "--done-column done.value"),
+    "is_last": (cells_of_structs("is_last"), "--done-column is_last.is_last"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_named_instead_is_right(tmp_path, name):
+    cells, named = ASKED[name]
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(STEPS | {name: cells}), path)
+    with pytest.raises(gaecli.GaeError) as refused:
+        gaecli.compute(path)
+    assert f"`{named}`" in refused.value.hint
+    gaecli.compute(path, done_column=named.removeprefix("--done-column "))
+    wanted = plain_gae(STEPS["reward"], STEPS["value"], LAST)
+    # float32 columns of float64 numbers
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_fields_of_a_struct_that_may_be_an_id_are_named(tmp_path):
+    ids = pa.array([{"run": 7, "number": int(number), "seen": [1]} for number in EPISODE])
+    pq.write_table(pa.table(STEPS | {"trajectory_id": ids}), tmp_path / "r.parquet")
+    with pytest.raises(DataError) as refused:
+        gaecli.compute(tmp_path / "r.parquet", episode_column="trajectory_id")
+    assert "`--episode-column`: `trajectory_id.run`, `trajectory_id.number`" in refused.value.hint
+    assert "seen" not in refused.value.hint
+
+
+@pytest.mark.parametrize("kind", [np.uint64, np.int8])
+def test_codes_as_large_as_their_type_has_them_are_seen(tmp_path, kind):
+    """From the lowest: an int64 holds no code of 2^63, and an int8 no distance from -128 to 127."""
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    codes = np.where(TRUNCATED, high, high - 1 if kind is np.uint64 else low).astype(kind)
+    path = write(tmp_path, STEPS | {"terminated": TERMINATED, "end_code": codes}, ".parquet")
+    (note,) = notes_of(path, "unused-flag")
+    assert f"end_code={high}" in note.hint
+
+
 @pytest.mark.few(4)
 @pytest.mark.parametrize(
     "cells",

@@ -6,7 +6,6 @@ one asks it for the chunk of a column, or for its statistics (26.0.1).
 
 from __future__ import annotations
 
-import math
 import struct
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -27,7 +26,8 @@ from gaecli.formats.parquet.schema import BYTE_ARRAY, Leaf
 from gaecli.formats.parquet.thrift_compact import Struct
 from gaecli.records import dataclass
 
-#: How a minimum is stored, by the number of the physical type. Of all others it is no number.
+#: How a minimum is stored, by the number of the physical type. Of texts of one length it may be half a float or a
+#: decimal, which the type alone does not tell.
 _FORMATS = {0: "<?", 1: "<i", 2: "<q", 4: "<f", 5: "<d"}
 _WHOLE = {1: "<i", 2: "<q"}
 
@@ -141,16 +141,16 @@ def _metas(group: Struct) -> list[Struct]:
 
 def _ends(statistics: Struct, leaf: Leaf) -> set[float] | None:
     """The least and the greatest number; None where they are not told, or not as the type has them."""
+    form = _FORMATS.get(leaf.type)
+    if form is None:
+        return None
     found = set()
     for field_id, old_field_id in (
         (Statistics.MIN_VALUE, Statistics.MIN),
         (Statistics.MAX_VALUE, Statistics.MAX),
     ):
         raw = statistics.value(field_id, statistics.value(old_field_id))
-        form = _FORMATS.get(leaf.type)
-        if not isinstance(raw, bytes) or (form is not None and len(raw) != struct.calcsize(form)):
+        if not isinstance(raw, bytes) or len(raw) != struct.calcsize(form):
             return None
-        # Of what is no number, one that no flag has.
-        number = math.nan if form is None else struct.unpack(form, raw)[0]
-        found.add(float(number) / 10.0 ** min(leaf.scale, 300))
+        found.add(float(struct.unpack(form, raw)[0]) / 10.0 ** min(leaf.scale, 300))
     return found

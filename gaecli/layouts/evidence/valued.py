@@ -16,6 +16,8 @@ _MOST_VALUES = 8
 #: A longer text is no word for an end.
 _MOST_LETTERS = 40
 _FIRST_ROWS = 1 << 10
+#: Up to here a float64 is written in all its digits.
+_WHOLE_FLOATS = 1e15
 #: `LAST` of dm_env, and flags in words.
 _WORDS_OF_ENDS = frozenset(("last", "true", "yes", "y", "t"))
 #: Of texts alone: among numbers 1 may be any kind of step.
@@ -27,10 +29,10 @@ def value_cells(column: Column) -> Mapping[str, BoolArray] | None:
     values, absent = column.values, column.is_null
     if values.dtype.kind not in "iuf" or not _are_few(values.reshape(-1)[:_FIRST_ROWS]):
         return None
-    distinct = _distinct(values)
+    distinct = _distinct(values if absent is None else values[~absent])
     if len(distinct) > _MOST_VALUES:
         return None
-    labels = [_label(column, value) for value in distinct]
+    labels = [_label(column, value) for value in distinct.tolist()]
     if any(label is None for label in labels):
         return None
     found = {
@@ -60,12 +62,17 @@ def likely_value(file: RolloutFile, name: str, like: str) -> str | None:
     )
 
 
-def likely_number(values: Array) -> float:
+def likely_number(values: Array) -> str:
     """Of numbers that are not all 0 and 1, the one that may be an end: 1 beside what is less, or the rarest."""
     distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
-    if 1 in distinct and distinct[-1] == 1:
-        return 1.0
-    return float(distinct[::-1][np.argmin(counts[::-1])])
+    is_one = 1 in distinct and distinct[-1] == 1
+    return "1" if is_one else _number_text(distinct[::-1][np.argmin(counts[::-1])].item())
+
+
+def _number_text(value: float) -> str:
+    """As one writes it; whole numbers to the last digit, so that no two have one text."""
+    is_whole = isinstance(value, int) or (value % 1 == 0 and abs(value) < _WHOLE_FLOATS)
+    return str(int(value)) if is_whole else f"{value:g}"
 
 
 def says_last(label: str) -> bool:
@@ -87,12 +94,18 @@ def _distinct(values: Array) -> Array:
     low, high = int(values.min()), int(values.max())
     if high - low > _FIRST_ROWS:
         return np.unique(values)
-    counts = np.bincount((values.reshape(-1).astype(np.int64) - low), minlength=1)
-    return (np.flatnonzero(counts) + low).astype(values.dtype)
+    # From the lowest on, which need not be an int64: codes are unsigned now and then.
+    above = (
+        values.reshape(-1) - values.dtype.type(low)
+        if values.dtype.kind == "u"
+        else values.astype(np.int64) - low
+    )
+    counts = np.bincount(above.reshape(-1).astype(np.int64))
+    return np.array([low + place for place in np.flatnonzero(counts).tolist()], values.dtype)
 
 
-def _label(column: Column, value: object) -> str | None:
+def _label(column: Column, value: float) -> str | None:
     if column.categories is None:
-        return f"{value:g}"
-    text = column.categories[int(value)] if int(value) >= 0 else ""  # type: ignore[call-overload]
+        return _number_text(value)
+    text = column.categories[int(value)] if value >= 0 else ""
     return text if isinstance(text, str) and len(text) <= _MOST_LETTERS else None

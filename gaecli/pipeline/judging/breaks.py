@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -59,7 +59,7 @@ def unused_borders(
     stream = _Stream.of(paths, summaries, combined)
     notes: list[WarningNote] = []
     for name in summaries[0].ends.breaks:
-        found = [block for summary in summaries if (block := summary.ends.breaks.get(name)) is not None]
+        found = _found(name, summaries)
         if name not in told and len(found) == len(summaries):
             note = _judged(name, found, stream) or interleaved(
                 name, str(paths[0]), [block.turns for block in found]
@@ -68,7 +68,25 @@ def unused_borders(
     return notes
 
 
-def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> WarningNote | None:
+def breaks_at_ends_alone(summaries: Sequence[BlockSummary], combined: Combined) -> bool:
+    """Whether an unused column breaks off at every known end that a step follows, and nowhere else."""
+    stream = _Stream.of([], summaries, combined)
+    return stream.num_ends > 0 and any(
+        breaks.at_ends == stream.num_ends and not breaks.inside
+        for name in summaries[0].ends.breaks
+        if len(found := _found(name, summaries)) == len(summaries)
+        for _, _, breaks, _ in _readings(found, stream)
+    )
+
+
+def _found(name: str, summaries: Sequence[BlockSummary]) -> Sequence[ColumnBreaks]:
+    return [block for summary in summaries if (block := summary.ends.breaks.get(name)) is not None]
+
+
+def _readings(
+    blocks: Sequence[ColumnBreaks], stream: _Stream
+) -> Iterator[tuple[Reading, str, Breaks, Sequence[int]]]:
+    """(what a column may be, where a block keeps the first place, all its breaks, the lanes broken at borders)."""
     readings: Sequence[tuple[Reading, str, _Across]] = (
         ("restarts", "first_restart", _restarts_across),
         ("changes", "first_change", _changes_across),
@@ -76,10 +94,13 @@ def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> Warni
     for reading, first, across in readings:
         parts = [getattr(block, reading) for block in blocks]
         broken = None if any(part is None for part in parts) else across(blocks, stream)
-        if broken is None:
-            continue
-        breaks = reduce(add, parts, Breaks())
-        breaks = replace(breaks, inside=breaks.inside + len(broken))
+        if broken is not None:
+            breaks = reduce(add, parts, Breaks())
+            yield reading, first, replace(breaks, inside=breaks.inside + len(broken)), broken
+
+
+def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> WarningNote | None:
+    for reading, first, breaks, broken in _readings(blocks, stream):
         most = _MOST_BREAKS if stream.num_ends else MOST_ALONE
         if breaks.at_ends + breaks.inside > most * stream.num_pairs:
             continue

@@ -17,7 +17,7 @@ from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.dense import IN_LANES, env_changes
 from gaecli.layouts.evidence.id_holes import check_id_holes
 from gaecli.layouts.evidence.rows import check_pieces, check_rows
-from gaecli.layouts.flag_columns import FlagColumns, flag_columns
+from gaecli.layouts.flag_columns import EndsOnFirstRow, FlagColumns, flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import id_comes_back
 from gaecli.layouts.row_order import NeedsKeys
@@ -178,8 +178,12 @@ def _check_done_reading(case: StreamEvidence) -> None:
         else bool(first.lanes.count) and first.facts.flagged_lane_starts == first.lanes.count
     )
     if looks_like_start:
-        where = "every episode" if id_starts else "the file"
-        raise UsageError(
+        from gaecli.pipeline.judging.shown_ends import ends_are_shown
+
+        if not id_starts and ends_are_shown(case.roles, case.summaries, case.combined):
+            return
+        where, kind = ("every episode", UsageError) if id_starts else ("the file", EndsOnFirstRow)
+        raise kind(
             f"`{flags.done}` of `{case.paths[0]}` is set on the first row of {where}, as a flag is that says "
             "`this observation begins an episode`",
             hint="pass `--done-at start` if so, or `--done-at end` if that step really ended an episode",
