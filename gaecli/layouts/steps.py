@@ -264,7 +264,7 @@ def check_sortable(steps: Steps, keys: Array, name: str, path: Path) -> None:
 def way_out(name: str, steps: Steps, moved: Steps, same: BoolArray, roles: Roles) -> str:
     """For steps that begin anew at one number: in lanes where no id is, else as the rows stand in the file.
 
-    Where they count on beyond an end, they begin anew with what is no episode.
+    Where they count on beyond an end, they begin anew with what is no episode; but for flags of first steps.
     """
     from gaecli.layouts.evidence.counters import flag_in, use_of_counter
 
@@ -273,7 +273,8 @@ def way_out(name: str, steps: Steps, moved: Steps, same: BoolArray, roles: Roles
     flags, number = flag_in(name, numbers, follows) or ("", 0.0)
     if not flags.endswith("start"):  # a step that falls tells of rows in reverse order
         return ""
-    if (~same & (moved.numbers[1:] > moved.numbers[:-1])).any():
+    before, behind = moved.numbers[:-1], moved.numbers[1:]
+    if (~same & (behind > before) & (before != number)).any():
         return f"{_RUNS_ON}, as from one rollout to the next; else "
     return f"{use_of_counter(name, (f'--episode-column none {flags}' if has_ids else flags, number))}; else "
 
