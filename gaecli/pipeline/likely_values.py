@@ -37,14 +37,14 @@ def hint_for_ends(
 
 
 def _way_to_next_values(file: RolloutFile, layout: Layout, settings: Settings) -> str | None:
-    """The flag with the column, where no role has it yet."""
+    """The flag with the column, where no role has it yet and the user has not said that none has it."""
     roles, reward = layout.roles, file.find(layout.like_column or layout.roles.names["reward"])
     known = {*roles.row_columns, *settings.columns.values(), *settings.stream_columns}
     known |= {*own_columns(file.provenance), *settings.output_columns}
     for name, info in file.columns.items():
         if name not in known and reward is not None and _speaks_of_it(name) and _is_number(info):
             role = _role(info, reward, roles, layout)
-            if role is not None:
+            if role is not None and settings.columns.get(role) != "none":
                 return f"{flag_of(role)} {word(name)}"
     return None
 

@@ -67,3 +67,10 @@ def test_it_is_named_too_where_such_an_end_is_an_error(tmp_path: Path) -> None:
     hint = str(refused.value.hint)
     assert "--next-value-column v_next" in hint
     assert "--bootstrap zero" in hint
+
+
+def test_none_is_named_where_it_was_said_that_there_is_none(tmp_path: Path) -> None:
+    path = arrays(tmp_path, "next_values", TRUNCATED.shape)
+    notes = gaecli.compute(path, dry_run=True, layout="time-major", next_value_column="none").warnings
+    (hint,) = [str(note.hint) for note in notes if note.code == "bootstrap-zero"]
+    assert hint.startswith("name a column with")
