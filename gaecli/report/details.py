@@ -42,7 +42,7 @@ READINGS = (
     (0.7, "good", GOOD),
     (0.3, "fair", STRONG),
     (0.05, "weak", CAUTION),
-    (0.0, "none: no better than a constant", CAUTION),
+    (-0.005, "none: no better than a constant", CAUTION),
     (float("-inf"), "negative: worse than a constant", BAD),
 )
 #: These stand in the header whatever they are.
