@@ -23,7 +23,18 @@ _SHORT_NAMES: Mapping[str, tuple[str, ...]] = {"reward": (), "value": ("v", "vs"
 
 _SEPARATORS = re.compile(r"[/:]")
 #: What is computed from rewards and values, or stands one step beside them.
-_NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
+_NEVER_SUGGESTED = (
+    "target",
+    "next",
+    "prev",
+    "last",
+    "final",
+    "bootstrap",
+    "return",
+    "advantage",
+    "adv_",
+    "rtg",
+)
 #: Flags that take a test of a column.
 _TESTED = frozenset(f"--{role}-column" for role in VALUE_FLAG_ROLES)
 #: Letters that two names have to share at their beginning to be alike by that alone.

@@ -31,6 +31,7 @@ def last_next_values(block: Block, trajectory: IndexArray, mask: BoolArray) -> t
     if not len(last):
         return _nowhere(trajectory), 0
     sources = _before_padding(block.values, block.next_values, mask, last)
+    sources = np.where(_is_of_the_row(block.next_values, last), last, sources)
     flagged = np.flatnonzero(block.truncated & ~np.isnan(block.next_values))
     owners = np.searchsorted(last, flagged)
     is_slot = flagged <= sources[owners]
@@ -38,6 +39,14 @@ def last_next_values(block: Block, trajectory: IndexArray, mask: BoolArray) -> t
     final = _nowhere(trajectory)
     final[trajectory[last]] = block.next_values[sources]
     return final, _num_masked(block, block.next_values, mask, last, sources)
+
+
+def _is_of_the_row(next_values: Array, last: IndexArray) -> BoolArray:
+    """[trajectories] whether the last slot alone has a next value: one for the whole row, as `last_value` is."""
+    starts = np.concatenate((last[:1] * 0, last[:-1] + 1))
+    is_given = ~np.isnan(next_values)
+    is_alone: BoolArray = np.add.reduceat(is_given.astype(np.int64), starts) == 1
+    return is_alone & is_given[last]
 
 
 def _nowhere(trajectory: IndexArray) -> FloatArray:

@@ -163,6 +163,9 @@ class _Items(LongLayout):
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         super().__init__(file, roles, settings, RowOrder(is_whole=True))
         self._suspects = ()
+        keys = (roles.get(role) for role in ("episode", "step"))
+        parts = [name for name in roles.key_parts if name != _ROW]
+        self._keyed = [*parts, *(name for name in keys if name is not None)]
         self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *self._labels, *self._extras]))
 
     def _arrange(

@@ -77,6 +77,8 @@ class LongLayout:
     has_steps = True
     needs_all_rows = False
     crosses_blocks = True
+    #: Columns that order or cut the items of lists, where those are the rows.
+    _keyed: Sequence[str] | None = None
     #: Trajectories may go on at the ends of lanes.
     keeps_lanes = True
     like_column: str | None = None
@@ -137,7 +139,7 @@ class LongLayout:
 
     def _mask(self, table: ArrayTable, cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
         """(the mask of the rows, the rows whose numbers enter); None: all."""
-        mask = masked_rows(table.columns, self.roles, self._mask_rule, cells)
+        mask = masked_rows(table.columns, self.roles, self._mask_rule, cells, keyed=self._keyed)
         return mask, None if self._mask_rule.mode == "keep" else mask
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:

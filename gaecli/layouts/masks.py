@@ -155,11 +155,12 @@ def looks_like_ends(facts: Sequence[MaskFacts], roles: Roles, settings: Settings
 
 
 def masked_rows(
-    columns: Mapping[str, Column], roles: Roles, rule: MaskRule, cells: Cells
+    columns: Mapping[str, Column], roles: Roles, rule: MaskRule, cells: Cells, *, keyed: Sequence[str] | None
 ) -> BoolArray | None:
     """The mask of a long table, in the order of its rows; None where it says nothing.
 
-    `UsageError` for what needs to see trajectories whole: long tables are read in blocks.
+    `UsageError` for what needs to see trajectories whole: long tables are read in blocks. `keyed`: rows are items of
+    lists, which have these columns, steps or ids of their own, that order and cut them.
     """
     name = roles.get("mask")
     if name is None:
@@ -178,13 +179,24 @@ def masked_rows(
             hint="move the rewards when the file is written, or pass `--masked-reward drop`",
         )
     if not rule.is_in_place:
+        rows, where = (
+            ("rows", "in a table with a row per step") if keyed is None else ("items", _among(keyed))
+        )
+        lead = ""
+        if keyed is not None and list(keyed) == [roles.get("step")]:
+            lead = f"pass `--step-column none` if `{keyed[0]}` only counts the items of each list, and "
+            lead += "each list is one trajectory; else "
         raise UsageError(
-            f"`{name}` of `{cells.path}` masks {int(np.count_nonzero(~mask)):,} rows, the first at "
-            f"{cells.locate(int(np.argmin(mask)))}, and in a table with a row per step they cannot be skipped",
-            hint=f"{rule.ways_to_stay}leave the rows out of the file, or pass `--mask-column none` if they are steps "
-            f"like all others; if 0 says that an episode ended, `--not-done-column {word(name)}`",
+            f"`{name}` of `{cells.path}` masks {int(np.count_nonzero(~mask)):,} {rows}, the first at "
+            f"{cells.locate(int(np.argmin(mask)))}, and {where} they cannot be skipped",
+            hint=f"{lead}{rule.ways_to_stay}leave the {rows} out of the file, or pass `--mask-column none` if they "
+            f"are steps like all others; if 0 says that an episode ended, `--not-done-column {word(name)}`",
         )
     return mask
+
+
+def _among(keyed: Sequence[str]) -> str:
+    return f"in lists whose items {' and '.join(f'`{name}`' for name in keyed)} may order or cut"
 
 
 def _leaves_out_the_last(name: str, path: Path) -> UsageError:

@@ -133,3 +133,65 @@ def test_a_masked_reward_is_dropped_or_kept_by_choice(tmp_path):
         for mode in ("skip", "zero", "gated", "keep")
     }
     assert by_mode == {"skip": 0.0, "zero": 0.0, "gated": 0.0, "keep": 1.0}
+
+
+def padded(cells, num_items, side, filler):
+    """One list per row, filled up to `num_items` behind its cells, or before them."""
+    return [
+        [*row, *[filler] * (num_items - len(row))]
+        if side == "behind"
+        else [*[filler] * (num_items - len(row)), *row]
+        for row in cells
+    ]
+
+
+@pytest.mark.few(5)
+@pytest.mark.parametrize("end", ["open", "truncated", "flags"])
+@pytest.mark.parametrize("side", ["behind", "before"])
+@pytest.mark.parametrize("filler", [0.0, 7.0, "V of the last step"])
+def test_one_value_beyond_the_row_is_that_of_its_last_step_whatever_the_padding(tmp_path, end, side, filler):
+    """It was taken for that of the padding, and 0 counted."""
+    lengths, rng = [4, 1, 6, 5], np.random.default_rng(4)
+    rewards, values = ([rng.normal(size=length).tolist() for length in lengths] for _ in range(2))
+    beyond = rng.normal(size=len(lengths))
+    fillers = [row[-1] if isinstance(filler, str) else filler for row in values]
+    columns = {
+        "reward": padded(rewards, 6, side, 0.0),
+        "value": [padded([row], 6, side, fill)[0] for row, fill in zip(values, fillers, strict=True)],
+        "mask": padded([[1] * length for length in lengths], 6, side, 0),
+        "last_value": beyond,
+    }
+    if end == "truncated":
+        columns["truncated"] = [True] * len(lengths)
+    if end == "flags":
+        flags = padded([[False] * (length - 1) + [True] for length in lengths], 6, side, False)
+        columns |= {"truncated": flags, "terminated": [[False] * 6] * len(lengths)}
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(columns), path)
+    summary = gaecli.compute(path, gamma=0.9, lam=0.8)
+    assert (summary.bootstrapped.next_value, summary.bootstrapped.zero) == (len(lengths), 0)
+    for row, found in enumerate(pq.read_table(path)["advantage"].to_pylist()):
+        later, follows, wanted = 0.0, beyond[row], []
+        for reward, value in zip(reversed(rewards[row]), reversed(values[row]), strict=True):
+            later = reward + 0.9 * follows - value + 0.9 * 0.8 * later
+            follows = value
+            wanted.insert(0, later)
+        assert [cell for cell in found if cell is not None] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_lists_that_count_their_items_are_masked_once_the_counter_is_out_of_the_way(tmp_path):
+    columns = {
+        "reward": [[1.0, 2.0, 0.0]],
+        "value": [[0.5, 0.25, 0.0]],
+        "mask": [[1, 1, 0]],
+        "t": [[0, 1, 2]],
+    }
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(gaecli.UsageError, match="in lists whose items `t` may order or cut") as refused:
+        gaecli.compute(path)
+    assert refused.value.hint.startswith(
+        "pass `--step-column none` if `t` only counts the items of each list"
+    )
+    gaecli.compute(path, step_column="none", gamma=1.0, lam=1.0)
+    assert pq.read_table(path)["advantage"].to_pylist() == [[2.5, 1.75, None]]
