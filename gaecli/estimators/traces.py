@@ -148,20 +148,16 @@ class TraceEstimator(GatedGae):
         through = np.flatnonzero(~any_between(block.cuts, first, last) & (last > first))
         if len(through) <= MAX_LANES:
             for lane in through.tolist():
-                gains[lane] = self._products(block, slice(int(first[lane]), int(last[lane]) + 1))[0]
+                gains[lane] = self._product(block, slice(int(first[lane]), int(last[lane]) + 1))
             return gains
         return products(self._decays_of(replace(block, cuts=block.piece_ends())), first, last)
 
-    def _products(self, block: Block, rows: slice) -> FloatArray:
-        """[rows] Π γ k from each of these steps to the one before the last of them; no cut stands between."""
+    def _product(self, block: Block, rows: slice) -> float:
+        """Π γ k over these steps but the last; no cut stands between."""
         steps = part(block, rows)
         inner = np.zeros(steps.num_steps, np.bool_)
         inner[-1] = True
-        steps = replace(steps, cuts=inner)
-        decays = self._decays_of(steps)
-        decays[-1] = 1.0
-        products: FloatArray = np.multiply.accumulate(decays[::-1])[::-1]
-        return products
+        return float(np.multiply.reduce(self._decays_of(replace(steps, cuts=inner))[:-1]))
 
     def _undecided(self, block: Block) -> IndexArray:
         undecided: IndexArray = (block.lanes.stops - 1)[wants_values(block)]

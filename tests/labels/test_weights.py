@@ -16,6 +16,7 @@ from pipeline.running import small_blocks
 
 import gaecli
 from gaecli.errors import UsageError
+from gaecli.labels.weights import ProgressScale
 
 KINDS: list[tuple[dict[str, Any], Any]] = [
     ({"weight": "awr", "weight_max": 3.0}, lambda a: min(math.exp(a), 3.0)),
@@ -30,7 +31,7 @@ KINDS: list[tuple[dict[str, Any], Any]] = [
 @pytest.mark.parametrize(("settings", "weight"), KINDS)
 def test_a_weight_is_its_formula(tmp_path: Path, settings: dict[str, Any], weight: Any) -> None:
     advantages = numbers(11)
-    advantages[0] = 1e6  # whose exponential is infinite
+    advantages[:2] = 1e6, 0.0  # whose exponential is infinite; neither good nor bad
     path = tmp_path / "rollouts.parquet"
     pq.write_table(table_of(advantages), path)
     gaecli.compute(path, **AS_REWARDS, **settings)
@@ -72,6 +73,14 @@ def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: 
         else:
             weights.append(0.0)
     return weights
+
+
+def test_progress_of_exactly_kappa_is_weighed_and_none_is_not_negative() -> None:
+    # (δ - (μ - 2σ)) / (4σ + ε), as lerobot has it; 1 only above κ, and 0 only below 0.
+    mean, std, kappa = 0.01, 0.02, 0.05
+    found = ProgressScale(mean, std).weights(np.array([0.0500001, 0.05, 0.02, 0.0, -0.0001]), kappa)
+    wanted = [1.0, 0.08 / 0.080001, 0.05 / 0.080001, 0.03 / 0.080001, 0.0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 @pytest.mark.few(2)
