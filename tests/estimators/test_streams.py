@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from estimators.kind_loops import n_step
 from matrix.files import LAYOUTS, read_column, write
-from matrix.rollout import rollout
+from matrix.rollout import GAMMA, rollout
 from pipeline.running import small_blocks
 from rich.console import Console
 
@@ -274,6 +276,28 @@ def test_every_estimator_of_steps_adds_them_up(tmp_path: Path, estimator: str, u
     pages = Console(file=io.StringIO(), width=200)
     render_summary(summary, pages)
     assert "weight -0.5" in pages.file.getvalue()
+
+
+def test_a_third_stream_is_its_own_where_trajectories_lie_in_several_blocks(tmp_path: Path) -> None:
+    """Of an estimator that puts their pieces together."""
+    given = rollout()
+    never = given.with_ends(terminated=np.zeros((3, 7), bool), truncated=np.zeros((3, 7), bool))
+    columns = {"terminated": given.terminated, "truncated": given.truncated, "env_id": np.indices((3, 7))[0]}
+    streams, wanted, rng = [], {}, np.random.default_rng(3)
+    for name, kind, cut in (("a", given, "ends"), ("b", given, "ends"), ("c", never, "never")):
+        rewards, values, finals = rng.normal(size=(3, 3, 7))
+        inside = np.append(values[:, 1:], finals[:, -1:], axis=1)
+        following = np.where(kind.ended, finals, inside)
+        columns |= {f"r{name}": rewards, f"v{name}": values, f"n{name}": following}
+        streams.append(f"{name}=r{name},v{name},next=n{name},cut={cut}")
+        alone = replace(kind, rewards=rewards, values=values, following=following)
+        wanted[f"return_{name}"] = n_step(alone, 3) + values
+    path = write(tmp_path, "long", ".parquet", columns)
+    with small_blocks(2, dtype=np.float64):
+        gaecli.compute(path, stream=streams, estimator="n-step", n_steps=3, gamma=GAMMA)
+    table = pq.read_table(path)
+    for name, numbers in wanted.items():
+        np.testing.assert_allclose(table[name].to_numpy(), numbers.reshape(-1), rtol=1e-12, atol=1e-12)
 
 
 def test_a_stream_that_never_ends_goes_on_over_ids_of_episodes(tmp_path: Path) -> None:

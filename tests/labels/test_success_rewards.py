@@ -61,9 +61,12 @@ def test_blocks_and_files_may_be_cut_anywhere(rows: int, store: int | None, has_
     more = {"next.done": recording.ends} if has_done else {}
     with small_blocks(rows, store_bytes=store) as folder:
         root = write_lerobot(folder / "set", recording.columns(**more), [5, 77, 150])
-        gaecli.compute(root, **MC, failure_cost=7)
+        summary = gaecli.compute(root, **MC, failure_cost=7)
         found = read_all(root)["return"]
     np.testing.assert_allclose(found, recording.returns(recording.rewards("recap", 7), 63 / 64), **CLOSE)
+    told = summary.success
+    assert told is not None
+    assert (told.longest_episode, told.successes, told.episodes) == (61, sum(recording.succeeded), 13)
 
 
 def test_every_engine_gives_the_same(tmp_path: Path, pickling: Any) -> None:
