@@ -231,6 +231,15 @@ class TestValues:
         finding = examine(columns).one("GAE202")
         assert words in finding.message
         assert (finding.row, finding.count) == (None, 0)
+        returns, ended = np.zeros(len(columns["done"])), np.zeros(len(columns["done"]), bool)
+        for t in reversed(range(len(returns))):  # of the episodes that a flag ends
+            goes_on = not columns["done"][t] and t + 1 < len(returns)
+            is_same = goes_on and columns["episode_id"][t] == columns["episode_id"][t + 1]
+            returns[t] = columns["reward"][t] + (0.99 * returns[t + 1] if is_same else 0.0)
+            ended[t] = columns["done"][t] or (is_same and ended[t + 1])
+        values, found = (np.sqrt(np.mean(one[ended] ** 2)) for one in (columns["value"], returns))
+        assert f"of the size {values:.4g} and returns of the size {found:.4g} (" in finding.message
+        assert f"by a factor of {max(values / found, found / values):.3g}" in finding.message
 
     def test_half_precision(self, clean, examine):
         columns = {**clean, "value": clean["value"].astype(np.float16)}
