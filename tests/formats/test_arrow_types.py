@@ -50,6 +50,11 @@ PASSENGERS: dict[str, pa.Array] = {
     "binary views": pa.array([None if w is None else w.encode() for w in WORDS], pa.binary_view()),
     "large texts": pa.array(WORDS, pa.large_string()),
     "large lists": pa.array(LISTS, pa.large_list(pa.float32())),
+    "null lists that hold items": pa.ListArray.from_arrays(
+        pa.array([0, 2, 3, 3, 4, 6, 7, 8, 8], pa.int32()),
+        FLOATS,
+        mask=pa.array([False, True, True, False, True, False, True, False]),
+    ),
     "lists of two": pa.array([[1.0, 2.0]] * 4 + [None] * 4, pa.list_(pa.float32(), 2)),
     "nulls": pa.nulls(8),
     "halves": pa.array(np.arange(8).astype(np.float16)),
@@ -235,7 +240,11 @@ def test_list_views_in_parquet_are_lists(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("start", range(8))
 @pytest.mark.parametrize(
-    "name", ["runs of numbers", "runs of lists", "lists of runs", "list views", "list views that share"]
+    "name",
+    [
+        *("runs of numbers", "runs of lists", "lists of runs", "list views", "list views that share"),
+        *("lists of two", "null lists that hold items"),
+    ],
 )
 def test_slices_are_decoded_as_pyarrow_does(name: str, start: int) -> None:
     for length in range(9 - start):
