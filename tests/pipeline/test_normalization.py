@@ -163,6 +163,16 @@ def test_per_file_each_file_has_its_own_constants(tmp_path: Path) -> None:
         assert summary.normalization.std is None
 
 
+def test_groups_that_lie_in_several_files_of_a_stream_are_counted_once(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.parquet" for number in range(3)]
+    for number, path in enumerate(paths):
+        table = noise(20, seed=number).append_column("task", pa.array(["a", "b", "b", "b"] * 5))
+        pq.write_table(table, path)
+    summary = gaecli.compute(paths, normalize="all", normalize_by="task", join=True)
+    assert summary.normalization.num_groups == 2
+    assert [(group.label, group.count) for group in summary.normalization.groups] == [("a", 15), ("b", 45)]
+
+
 def noise(rows: int, seed: int = 0, scale: float = 1.0) -> pa.Table:
     random = np.random.default_rng(seed)
     return pa.table(
