@@ -141,7 +141,7 @@ def missing_role(
     else:
         what = "GAE" if kind.name == "gae" else f"`--estimator {kind.name}`"
         steps = "response, or per step" if kind.is_scored else "step"
-        hint = f"name it with `{flag}`, or add a {role} column: {what} needs one {role} per {steps}"
+        hint = f"name a {role} column with `{flag}`, or add one: {what} needs one {role} per {steps}"
         without = [
             f"`--estimator {other.name}`"
             for other in ESTIMATORS.values()
