@@ -61,7 +61,10 @@ def _show(advice: Advice, *, as_json: bool, quiet: bool) -> None:
         from gaecli.report.advice import render_advice
         from gaecli.report.console import output_console
 
-        render_advice(advice, output_console())
+        console = output_console()
+        render_advice(advice, console)
+        if advice.question is not None:
+            console.print()  # the message stands beneath, where both are shown
     print_failures(advice.failures)
     if advice.question is not None and not as_json:
         print_error(UsageError(advice.question.message, hint=advice.question.hint))
@@ -75,7 +78,6 @@ def _ask(question: OpenQuestion) -> str | None:
 
     console = error_console()
     canvas = Canvas.of(console)
-    console.print()
     for line in question_lines(question, canvas):
         console.print(line, soft_wrap=True)
     if question.objection is not None:
@@ -83,6 +85,7 @@ def _ask(question: OpenQuestion) -> str | None:
     choices = {
         answer.flags: f"{answer.flags} …" if answer.is_open else answer.flags for answer in question.answers
     }
+    console.print()
     flags = _chosen(choices, console, "flags")
     if flags is None or not any(answer.is_open and answer.flags == flags for answer in question.answers):
         return flags
@@ -96,7 +99,6 @@ def _chosen(choices: Mapping[str, str], console: Console, other: str) -> str | N
     from gaecli.report.text import Canvas
 
     canvas = Canvas.of(console)
-    console.print()
     for number, shown in enumerate(choices.values(), 1):
         console.print(f"  {number}  {canvas.clean(shown)}", soft_wrap=True)
     ways = [] if not choices else ["1" if len(choices) == 1 else f"1 to {len(choices)}"]
@@ -105,9 +107,10 @@ def _chosen(choices: Mapping[str, str], console: Console, other: str) -> str | N
         try:
             typed = input().strip()
         except EOFError:
-            console.print()
+            console.print("\n")
             return None
-        if not typed.isdecimal() or not choices:
-            return typed or None
-        if 0 < int(typed) <= len(choices):
-            return list(choices)[int(typed) - 1]
+        is_number = bool(choices) and typed.isdecimal()
+        if is_number and not 0 < int(typed) <= len(choices):
+            continue
+        console.print()
+        return list(choices)[int(typed) - 1] if is_number else typed or None

@@ -237,7 +237,7 @@ class _Visit:
         if _asks_for_numbers(self.settings, self._said):
             return None
         if not any(column.is_own for column in columns):
-            return f"{names}: there already, and as a rule that is known makes them"
+            return f"{names}: there already, as a known rule makes {'it' if len(columns) == 1 else 'them'}"
         try:
             found = status(self.local, RunOptions(dry_run=True), join=self.settings.join)
         except GaeError:  # not to be written as they were named: told where that is asked about
