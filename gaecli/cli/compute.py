@@ -70,7 +70,7 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
 
     A JSON document is alone on its stream: it says all that warnings and failures say.
     """
-    from gaecli.report.messages import print_failures, print_warning
+    from gaecli.report.messages import print_outcome
 
     stream = sys.stderr if data_on_stdout else sys.stdout
     if as_json:
@@ -86,10 +86,7 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
         render_summary(summary, make_console(stream))
         if stream.isatty() and sys.stderr.isatty():
             return  # the table has said it all, on the same screen
-    if as_json or quiet:
-        for note in summary.warnings:
-            print_warning(note)
-    print_failures(summary.failures)
+    print_outcome(summary.warnings if as_json or quiet else (), summary.failures)
 
 
 def _is_single_failure(summary: Summary) -> bool:

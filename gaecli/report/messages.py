@@ -34,17 +34,29 @@ def print_error(error: GaeError, console: Console | None = None) -> None:
 
 def print_failures(failures: Iterable[Failure], console: Console | None = None) -> None:
     """The errors of inputs among others, as `print_error` would show them; one that many have is shown once."""
+    print_outcome((), failures, console)
+
+
+def print_outcome(
+    notes: Iterable[WarningNote], failures: Iterable[Failure], console: Console | None = None
+) -> None:
+    """Warnings, then errors; what stands behind a hint is a line apart from it."""
     alike: dict[tuple[str, str | None], list[Failure]] = {}
     for failure in failures:
         message, hint = failure.error, failure.hint
         key = message.replace(failure.input, "…"), hint and hint.replace(failure.input, "…")
         alike.setdefault(key, []).append(failure)
-    for same in alike.values():
-        first, *others = same
-        message = first.error
-        if first.input not in message:
-            message = f"`{first.input}`: {message}"
-        _print("error", BAD, message + _also(others), first.hint, console)
+    errors = [("error", BAD, _told_of(*same), same[0].hint) for same in alike.values()]
+    warnings = [("warning", CAUTION, _told_by(note), note.hint) for note in notes]
+    above = None
+    for kind, style, message, hint in (*warnings, *errors):
+        _print(kind, style, message, hint, console, is_apart=bool(above))
+        above = hint
+
+
+def _told_of(first: Failure, *others: Failure) -> str:
+    named = first.error if first.input in first.error else f"`{first.input}`: {first.error}"
+    return named + _also(others)
 
 
 def _also(others: Sequence[Failure]) -> str:
@@ -56,10 +68,12 @@ def _also(others: Sequence[Failure]) -> str:
 
 
 def print_warning(note: WarningNote, console: Console | None = None) -> None:
-    message = note.message
-    if note.file is not None and note.file not in message:
-        message = f"`{note.file}`: {message}"
-    _print("warning", CAUTION, message, note.hint, console)
+    print_outcome((note,), (), console)
+
+
+def _told_by(note: WarningNote) -> str:
+    is_named = note.file is None or note.file in note.message
+    return note.message if is_named else f"`{note.file}`: {note.message}"
 
 
 def message_lines(kind: str, style: str, message: str, hint: str | None, canvas: Canvas) -> list[Text]:
@@ -75,9 +89,12 @@ def message_lines(kind: str, style: str, message: str, hint: str | None, canvas:
     return lines
 
 
-def _print(kind: str, style: str, message: str, hint: str | None, console: Console | None) -> None:
+def _print(
+    kind: str, style: str, message: str, hint: str | None, console: Console | None, *, is_apart: bool = False
+) -> None:
     from gaecli.report.console import error_console
 
     target = console or error_console()
-    for line in message_lines(kind, style, message, hint, Canvas.of(target)):
+    lines = message_lines(kind, style, message, hint, Canvas.of(target))
+    for line in [Text(), *lines] if is_apart else lines:
         target.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -7,7 +7,7 @@ from report.examples import EncodedFile
 from rich.console import Console
 
 from gaecli.errors import DataError, UsageError
-from gaecli.report import print_error, print_failures, print_warning
+from gaecli.report import print_error, print_failures, print_outcome, print_warning
 from gaecli.summary import Failure, WarningNote
 
 
@@ -52,6 +52,14 @@ def test_a_warning_names_its_file_once(capsys: pytest.CaptureFixture[str]) -> No
         "hint: pass `-x`\n"
         "      or `-y`\n"
         "warning: 2 ends in `a.npz` count as 0\n"
+    )
+
+
+def test_what_stands_behind_a_hint_is_a_line_apart_from_it(capsys: pytest.CaptureFixture[str]) -> None:
+    notes = [WarningNote("code", "one", file=None, hint="do"), WarningNote("code", "two", file=None)]
+    print_outcome(notes, [Failure("a.npz", "three", "do", 4), Failure("b.npz", "four", None, 4)])
+    assert capsys.readouterr().err == (
+        "warning: one\n\nhint: do\n\nwarning: two\nerror: `a.npz`: three\n\nhint: do\n\nerror: `b.npz`: four\n"
     )
 
 
