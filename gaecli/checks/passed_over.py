@@ -105,9 +105,11 @@ RULES = (
         "run",
         unused_id,
         summary="a column that no role uses changes, or counts anew, within a trajectory or one row beside every "
-        "end, as an id or a counter of steps does",
-        why="where nothing else ends the trajectory, the next one flows into it; flags one row beside move all ends",
-        fix="name an id with `--env-column` or `--episode-column`, or what ends the trajectory where a counter "
-        "begins anew; `--episode-column none` if it has nothing to do with ends",
+        "end, as an id or a counter of steps does, or goes up and down as a number of rows does that were shuffled",
+        why="where nothing else ends the trajectory, the next one flows into it; flags one row beside move all ends; "
+        "rows in another order than that of time are steps of nothing",
+        fix="name what orders the rows with `--step-column`, an id with `--env-column` or `--episode-column`, or "
+        "what ends the trajectory where a counter begins anew; `--episode-column none` if it has nothing to do with "
+        "ends",
     ),
 )

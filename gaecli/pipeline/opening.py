@@ -23,8 +23,10 @@ from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.unused_flags import (
     breaking_columns,
+    first_rows_are_scattered,
     first_rows_break,
     flags_in,
+    numbering_columns,
     peek,
     unused_flags,
     valued_columns,
@@ -59,6 +61,8 @@ class OpenFile:
     flags: Sequence[str] = ()
     breaking: Sequence[str] = ()
     valued: Sequence[str] = ()
+    #: Of rows that ids tell apart: columns that may say in which order they were recorded.
+    numbering: Sequence[str] = ()
     #: How the same rows are read for other kinds of reward than the first (`--stream`).
     others: Sequence[Layout] = ()
 
@@ -71,7 +75,7 @@ class OpenFile:
 
     @property
     def unused(self) -> Sequence[str]:
-        return tuple(dict.fromkeys([*self.flags, *self.breaking, *self.valued]))
+        return tuple(dict.fromkeys([*self.flags, *self.breaking, *self.valued, *self.numbering]))
 
     @cached_property
     def seen_unused(self) -> tuple[str, ...]:
@@ -80,8 +84,10 @@ class OpenFile:
             return peek(self.file, self.unused, self.units, self._fits)
 
     def _fits(self, name: str, column: Column) -> bool:
-        return (name in self.flags and flags_in(column) is not None) or (
-            name in (*self.breaking, *self.valued) and first_rows_break(column)
+        return (
+            (name in self.flags and flags_in(column) is not None)
+            or (name in (*self.breaking, *self.valued) and first_rows_break(column))
+            or (name in self.numbering and first_rows_are_scattered(name, column))
         )
 
 
@@ -317,7 +323,8 @@ def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: R
         others = _layouts_of_others(file, layout, settings, row_order)
         flags, breaking = unused_flags(file, layout, settings), breaking_columns(file, layout, settings)
         valued = valued_columns(file, layout, settings)
-        return OpenFile(file, layout, units, flags, breaking, valued, others)
+        numbering = numbering_columns(file, layout, settings)
+        return OpenFile(file, layout, units, flags, breaking, valued, numbering, others)
 
 
 def _layouts_of_others(

@@ -17,6 +17,7 @@ import numpy as np
 from gaecli.array_types import Array, BoolArray, FloatArray, Names
 from gaecli.formats.base import Column
 from gaecli.layouts.evidence.interleaved import TurnFacts, times_in, turns_in
+from gaecli.layouts.evidence.scattered import ScatterFacts, scatter_in
 from gaecli.layouts.keys import has_duplicates, names_at
 from gaecli.layouts.list_items import row_locator
 from gaecli.names import word_set, words_of
@@ -82,8 +83,11 @@ class ColumnBreaks:
     stops: tuple[float, float] | None = None
     #: Of rows that stand in one lane: whether several take turns.
     turns: TurnFacts | None = None
-    #: The cells are dates or times, whatever the name.
+    #: The cells are dates or times, whatever the name; written as texts.
     holds_times: bool = False
+    is_text: bool = False
+    #: Whether the rows stand in another order than that of the column.
+    scatter: ScatterFacts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +167,15 @@ def column_breaks(
             if times is None
             else times_in(name, numbers, is_text=is_text)
         )
+    scatter = None
+    if absent is None and (column.categories is None or times is not None):
+        scatter = scatter_in(
+            numbers,
+            neighbours.follow & ~neighbours.ended,
+            (lanes.starts, lanes.stops - 1),
+            is_time=is_time(name),
+            holds_dates=times is not None,
+        )
     begins = stops = None
     if (
         restarted is not None
@@ -185,6 +198,8 @@ def column_breaks(
         stops,
         turns,
         times is not None,
+        is_text,
+        scatter,
     )
 
 

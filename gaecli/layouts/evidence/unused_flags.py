@@ -17,6 +17,7 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
+from gaecli.layouts.evidence.ids import suspects
 from gaecli.names import (
     INVERTED_ROLES,
     all_words_of,
@@ -160,6 +161,36 @@ def breaking_columns(file: RolloutFile, layout: Layout, settings: Settings) -> t
     )
 
 
+def numbering_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
+    """Of a table whose rows nothing orders: what may number them and `breaking_columns` leave out.
+
+    Where ids tell trajectories apart these are all columns of whole numbers, times and texts, elsewhere those that
+    are called as ids are: `id`.
+    """
+    roles = layout.roles
+    is_ordered = roles.get("step") is not None or "step" in settings.columns
+    is_silenced = settings.columns.get("episode") == "none"
+    if is_ordered or is_silenced or layout.kind.name != "long" or not layout.has_steps:
+        return ()
+    named_ids = suspects(file, roles, settings)
+    if roles.get("episode") is not None and roles.clock is not None:
+        return ()
+    reward = file.find(layout.like_column or roles.names["reward"])
+    assert reward is not None
+    known = {*layout.row_columns} - {*named_ids}
+    known |= {*roles.row_columns, *settings.columns.values(), *settings.stream_columns}
+    known |= {*settings.output_columns, *own_columns(file.provenance), *(one.name for one in roles.unused)}
+    return tuple(
+        name
+        for name, info in file.columns.items()
+        if name not in known
+        and (name in named_ids or (roles.get("episode") is not None and not is_something_else(name)))
+        and not info.is_list
+        and may_break(info)
+        and info.shape == reward.shape
+    )
+
+
 def may_break(info: ColumnInfo) -> bool:
     if info.is_deep or info.unusable is not None or info.damage is not None:
         return False
@@ -211,6 +242,22 @@ def first_rows_break(column: Column) -> bool:
     from gaecli.layouts.evidence.moments import moments_in
 
     return len(np.unique(values)) * 2 <= len(values) + 1 or moments_in(column) is not None
+
+
+def first_rows_are_scattered(name: str, column: Column) -> bool:
+    """Whether the first rows stand in another order than that of the column."""
+    from gaecli.layouts.evidence.breaks import is_time
+    from gaecli.layouts.evidence.moments import moments_in
+    from gaecli.layouts.evidence.scattered import scatter_in
+
+    moments = moments_in(column)
+    if column.is_null is not None or (moments is None and column.categories is not None):
+        return False
+    numbers = column.values if moments is None else moments
+    follow = np.ones(max(len(numbers) - 1, 0), np.bool_)
+    nowhere = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    found = scatter_in(numbers, follow, nowhere, is_time=is_time(name), holds_dates=moments is not None)
+    return found is not None and found.falls > 0
 
 
 def peek(

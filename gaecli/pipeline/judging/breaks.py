@@ -12,6 +12,7 @@ import numpy as np
 
 from gaecli.layouts.evidence.breaks import MOST_ALONE, Breaks, ColumnBreaks, Reading, is_time
 from gaecli.layouts.evidence.counters import flag_of_counter, use_of_counter, written
+from gaecli.layouts.evidence.scattered import scattered
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
@@ -53,18 +54,33 @@ class _Stream:
 
 
 def unused_borders(
-    paths: Sequence[Path], summaries: Sequence[BlockSummary], combined: Combined, told: Collection[str]
+    paths: Sequence[Path],
+    summaries: Sequence[BlockSummary],
+    combined: Combined,
+    told: Collection[str],
+    *,
+    has_ids: bool,
 ) -> list[WarningNote]:
-    """A warning per column, those that are `told` of already left out."""
+    """A warning per column; of those that are `told` of already, if they change, only for the order of the rows.
+
+    `has_ids`: ids of episodes tell trajectories apart.
+    """
+    silence = "--step-column" if has_ids else "--episode-column"
     stream = _Stream.of(paths, summaries, combined)
     notes: list[WarningNote] = []
     for name in summaries[0].ends.breaks:
         found = _found(name, summaries)
-        if name not in told and len(found) == len(summaries):
-            note = _judged(name, found, stream) or interleaved(
-                name, str(paths[0]), [block.turns for block in found]
-            )
-            notes += [] if note is None else [note]
+        if len(found) < len(summaries):
+            continue
+        note = None
+        if name not in told:
+            turns = [block.turns for block in found]
+            note = _judged(name, found, stream) or interleaved(name, str(paths[0]), turns)
+        if note is None:
+            facts = [block.scatter for block in found]
+            is_text = found[0].is_text
+            note = scattered(name, str(paths[0]), facts, stream.borders, is_text=is_text, silence=silence)
+        notes += [] if note is None else [note]
     return notes
 
 

@@ -113,7 +113,13 @@ def _unused_borders(case: StreamEvidence) -> list[WarningNote]:
         return []
     from gaecli.pipeline.judging.breaks import unused_borders
 
-    return unused_borders(case.paths, case.summaries, case.combined, case.summaries[0].facts.suspects)
+    return unused_borders(
+        case.paths,
+        case.summaries,
+        case.combined,
+        case.summaries[0].facts.suspects,
+        has_ids=case.roles.get("episode") is not None,
+    )
 
 
 def _unseen_ends(case: StreamEvidence) -> list[WarningNote]:
