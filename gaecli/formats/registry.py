@@ -124,6 +124,11 @@ _OTHERS = (
     b"\xfd7zXZ\x00",
     b"\x04\x22\x4d\x18",
     b"[",
+    b"<!DOCTYPE",
+    b"<!doctype",
+    b"<html",
+    b"<?xml",
+    b"version https:/",
 )
 
 

@@ -6,6 +6,7 @@ Python and to SQL. A command that unpickles says so.
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 
@@ -211,6 +212,7 @@ _PICKLES = (
     ),
 )
 
+_PAGE = Way("a web page or XML, as a failed download leaves it", before="download the file again")
 #: The first bytes of a file -> what it is.
 _BY_MAGIC = (
     (b"ORC", ORC),
@@ -223,6 +225,14 @@ _BY_MAGIC = (
     (b"\xfd7zXZ\x00", Way("compressed with xz; unpack it first", "unxz -k {name}")),
     (b"\x04\x22\x4d\x18", Way("compressed with lz4; unpack it first", "unlz4 -k {name}")),
     (b"[", Way("one JSON array; write one object per line instead", _JSON_ARRAY)),
+    (
+        b"version https:/",
+        Way(
+            "a pointer of Git LFS, whose content was not fetched",
+            before="run `git lfs pull` in its repository",
+        ),
+    ),
+    *((start, _PAGE) for start in (b"<!DOCTYPE", b"<!doctype", b"<html", b"<?xml")),
 )
 _DUCKDB_MAGIC = slice(8, 12)
 
@@ -239,9 +249,19 @@ def unread_file(path: Path, magic: bytes, names: str) -> FileError:
             hint=way.hint(path),
         )
     found = _kind_of(path, magic)
-    what = f"it is {found.what}" if found is not None else "it does not start like one"
+    what = f"it is {found.what}" if found is not None else _beginning(magic)
     hint = None if found is None else found.hint(path)
     return FileError(f"`{path}` is not a rollout file ({names}): {what}", hint=hint)
+
+
+def _beginning(magic: bytes) -> str:
+    """Of a text its first characters, by which one may know it."""
+    try:
+        text = codecs.utf_8_decode(magic, "strict", False)[0].partition("\n")[0].strip()
+    except UnicodeDecodeError:
+        text = ""
+    is_text = bool(text) and text.isprintable() and "`" not in text
+    return f"it begins with `{text}`" if is_text else "it does not start like one"
 
 
 def _kind_of(path: Path, magic: bytes) -> Way | None:

@@ -197,6 +197,17 @@ def test_a_folder_is_called_what_it_is(tmp_path: Path, name: str) -> None:
         ("r.demo", b"\x08\x12\0\0", "it is a demonstration of ML-Agents"),
         ("reward.memmap", b"\x01\0\0\0", "it is one tensor of a TensorDict"),
         (
+            "r.parquet",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
+            "it is a pointer of Git LFS",
+        ),
+        (
+            "r.csv",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
+            "it is a pointer of Git LFS",
+        ),
+        ("r.csv", b"<!DOCTYPE html><html>404</html>", "it is a web page"),
+        (
             "r.pkl",
             b"\x80\x05\x95stable_baselines3.common.buffers\x94RolloutBuffer",
             "a rollout buffer of Stable-B",
@@ -210,6 +221,24 @@ def test_a_file_is_called_what_it_is(tmp_path: Path, name: str, content: bytes, 
         gaecli.compute(tmp_path / name)
     assert says in str(raised.value)
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"hello\nworld\n", "it begins with `hello`"),
+        ("Bahnhofsstraßeé".encode(), "it begins with `Bahnhofsstraße`"),  # 16 bytes are looked at
+        (b"abc\xff\xfe", "it does not start like one"),
+        (b"\x00\x01\x02", "it does not start like one"),
+    ],
+)
+def test_of_text_that_is_no_rollout_file_the_beginning_is_shown(
+    tmp_path: Path, content: bytes, says: str
+) -> None:
+    (tmp_path / "r.parquet").write_bytes(content)
+    with pytest.raises(gaecli.FileError) as raised:
+        gaecli.compute(tmp_path / "r.parquet")
+    assert str(raised.value).endswith(f": {says}")
 
 
 def test_a_checkpoint_of_torchrl_has_rows_that_hold_no_step(tmp_path: Path) -> None:
