@@ -313,7 +313,17 @@ def _decide_dones(file: RolloutFile, roles: Roles, settings: Settings, frame: Fr
     raise UsageError(
         f"`{done}` of `{file.path}` has two meanings in use: the step ended the episode (Gymnasium, RLlib), "
         "or its observation begins one (CleanRL, Stable-Baselines3)",
-        hint="pass `--done-at end` or `--done-at start`, or the `--preset` of the library that wrote it",
+        hint=_which_dones(roles.get("final_done")),
+    )
+
+
+def _which_dones(final_done: str | None) -> str:
+    """What begins with an observation has one flag more, of that behind the last step; an end needs none."""
+    if final_done is None:
+        return "pass `--done-at end` or `--done-at start`, or the `--preset` of the library that wrote it"
+    return (
+        f"`{final_done}` beside it speaks for observations: pass `--done-at start`, or `--preset cleanrl` if CleanRL "
+        "wrote it; else `--done-at end`"
     )
 
 

@@ -231,6 +231,20 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         2,
         ("`dones`", "--done-at end", "--done-at start"),
     ),
+    "dones with one flag more for each environment": (
+        {
+            **{name: DENSE[name] for name in ("rewards", "values", "last_values")},
+            "dones": np.zeros((4, 3)),
+            "next_done": np.zeros(3),
+        },
+        {},
+        2,
+        (
+            "`dones`",
+            "`next_done` beside it speaks for observations: pass `--done-at start`",
+            "--preset cleanrl",
+        ),
+    ),
     "square arrays": (
         {"rewards": np.ones((3, 3)), "values": np.ones((3, 3)), "last_values": np.zeros(3)},
         {},
