@@ -126,6 +126,8 @@ def verdict_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     output = _output(summary.files)
     if output:
         items.append(Text(f"{canvas.glyphs.hint} {canvas.shorten(output, canvas.width - 4)}"))
+    elif not summary.exit_code and _is_in_place(summary.files):
+        items.append(Text("in place"))
     num_warnings = len(grouped(summary.warnings))
     if num_warnings:
         items.append(Text(f"{canvas.glyphs.warning} {plural(num_warnings, 'warning')}", CAUTION))
@@ -158,6 +160,12 @@ def _outcome(summary: Summary, canvas: Canvas) -> Text:
     mark = glyphs.failed if summary.exit_code else glyphs.written
     style = BAD if summary.exit_code else STATUS_STYLES["written"]
     return Text(f"{mark} {plural(num_files, 'file')}: {statuses}{ending}", style)
+
+
+def _is_in_place(files: Sequence[FileSummary]) -> bool:
+    """Everything that was written took the place of an input; what came by a pipe went on by one."""
+    written = [file for file in files if file.status == "written"]
+    return bool(written) and all(file.output == file.input != "-" for file in written)
 
 
 def _output(files: Sequence[FileSummary]) -> str | None:

@@ -175,7 +175,7 @@ def test_warnings_that_repeat_are_said_once_with_a_count() -> None:
     assert text.count("V counts as 0") == 1
     assert "open-end · × 80 · 0.npz · and 39 more files" in text
     assert "→ pass `-x`" in text
-    assert verdict(text) == "✓ 1 file written · ! 1 warning"
+    assert verdict(text) == "✓ 1 file written · in place · ! 1 warning"
 
 
 def test_a_warning_does_not_repeat_what_its_message_says() -> None:
@@ -201,6 +201,20 @@ def test_an_output_elsewhere_is_named() -> None:
     assert verdict(rendered(one)) == "✓ 1 file written · → out/x.parquet"
     two = summary(*(file_summary(name, output=f"out/{name}") for name in ("a.npz", "b.npz")))
     assert verdict(rendered(two)) == "✓ 2 files written · → out/"
+
+
+def test_files_that_were_replaced_are_told_and_no_others() -> None:
+    assert (
+        verdict(rendered(summary(file_summary("a.npz"), file_summary("b.npz"))))
+        == "✓ 2 files written · in place"
+    )
+    others = [
+        file_summary("-", output="-"),
+        file_summary(status="dry run"),
+        file_summary(status="up to date"),
+    ]
+    for other in others:
+        assert "in place" not in verdict(rendered(summary(other)))
 
 
 def test_an_interrupted_run_says_so() -> None:

@@ -26,7 +26,7 @@ from gaecli.summary import (
 )
 
 ONE_FILE = """\
-✓ 1 file written
+✓ 1 file written · in place
 GAE · γ 0.99 · λ 0.95 · long layout
 
 ppo.parquet
