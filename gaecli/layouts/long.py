@@ -44,6 +44,7 @@ from gaecli.layouts.steps import (
     Steps,
     check_order,
     check_sortable,
+    falls,
     leading,
     read_steps,
     stride_of,
@@ -399,21 +400,29 @@ class LongLayout:
             found,
             self._path,
             cells.locate,
-            lambda: way_out(found, steps[found], moved[found], same, self.roles) or self._tell_apart(),
+            lambda: (
+                self._tell_apart(self._changing(columns, arrangement, falls(moved[found].numbers, same)))
+                or way_out(found, steps[found], moved[found], same, self.roles)
+                or self._tell_apart(self._suspects)
+            ),
         )
         numbers = moved[found].numbers
         if not moved[found].counts:
             numbers = numbers.astype(np.float64)
         return (numbers[arrangement.starts], numbers[arrangement.stops - 1]), stride
 
-    def _tell_apart(self) -> str:
-        """By the name of a column that nothing uses."""
-        if not self._suspects:
+    def _changing(
+        self, columns: Mapping[str, Column], arrangement: Arrangement, fallen: BoolArray
+    ) -> Sequence[str]:
+        """Columns that nothing uses and that are called as ids: those that change wherever a step has `fallen`."""
+        cells = {name: arrangement.in_lane_order(columns[name].as_ids().values) for name in self._suspects}
+        return [name for name, ids in cells.items() if fallen.any() and (ids[1:] != ids[:-1])[fallen].all()]
+
+    def _tell_apart(self, names: Sequence[str]) -> str:
+        if not names:
             return ""
-        name = self._suspects[0]
-        return (
-            f"pass `--{role_of_suspect(name, self.roles)}-column {word(name)}` if it tells them apart; else "
-        )
+        role = role_of_suspect(names[0], self.roles)
+        return f"pass `--{role}-column {word(names[0])}` if it tells them apart; else "
 
     def _check_starts(
         self, columns: Mapping[str, Column], ended: BoolArray, arrangement: Arrangement, cells: Cells

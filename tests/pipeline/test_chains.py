@@ -134,6 +134,25 @@ def test_other_numbers_for_v_of_the_next_row_are_not(tmp_path, how):
     assert told(tmp_path, how(recorded())) == []
 
 
+def without_ends(given: Columns, every: int) -> Columns:
+    """Of the known ends the first of so many is left."""
+    return {**given, "done": given["done"] & (np.cumsum(given["done"]) % every == 1)}
+
+
+@pytest.mark.parametrize("blocks", [None, 64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_where_all_others_are_v_of_the_next_row_ends_are_hidden(tmp_path, blocks, dtype):
+    given = without_ends(recorded(), 2)
+    with small_blocks(blocks):
+        (message,) = told(tmp_path, {**given, "next_value": given["next_value"].astype(dtype)})
+    hidden, pairs = map(int, re.findall(r"\d+", message)[:2])
+    # Of 15 ends eight are known, the last of them behind the last step; what borders of blocks hide is not looked at.
+    assert hidden == 7 if blocks is None else 4 <= hidden <= 7
+    assert 280 <= pairs <= 300
+    assert "a trajectory may end there" in message
+    assert told(tmp_path, _noisy(given, 1.0, 0.0, 0.01)) == []
+
+
 @pytest.mark.parametrize("settings", [{"estimator": "td0"}, {"lam": 0.0}, {"gamma": 0.0}], ids=str)
 def test_where_no_advantage_enters_another_the_order_is_nothing(tmp_path, settings):
     assert told(tmp_path, shuffled(recorded()), done_at="end", **settings) == []

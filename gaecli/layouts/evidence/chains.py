@@ -1,11 +1,14 @@
 """Whether next values inside trajectories are V of the next row, and if not, of what else.
 
 A next value says which row came next. Where rows were shuffled, stand in reverse order or take turns, it is V of
-another row, or goes with V of its own row alone. Values of a target network are other numbers than V of the next row,
+another row, or goes with V of its own row alone. Where all but a few are V of the next row to the last digit, another
+trajectory begins behind those few. Values of a target network are other numbers than V of the next row,
 and go with it all the same.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,8 +31,10 @@ class ChainFacts:
     """Of the first steps of a block that another step of the same trajectory follows, and that have a next value."""
 
     pairs: int
-    #: Their next value is V of the next row. Nothing else is looked at where these are many.
+    #: Their next value is V of the next row, or close to it. Nothing else is looked at where these are many.
     chained: int
+    #: Of these, those that are V of the next row to the last digit.
+    exact: int = 0
     #: All next values are this number.
     level: float | None = None
     #: Next values that are V of one other row, and how many rows behind it most of these are.
@@ -41,7 +46,12 @@ class ChainFacts:
 
     @property
     def is_broken(self) -> bool:
+        """Hardly any next value is V of the next row."""
         return self.chained <= FEWEST_CHAINED * self.pairs
+
+    @property
+    def is_whole(self) -> bool:
+        return self.chained == self.pairs
 
 
 def chain_facts(block: Block) -> ChainFacts | None:
@@ -55,22 +65,24 @@ def chain_facts(block: Block) -> ChainFacts | None:
     if not len(at):
         return None
     with np.errstate(over="ignore", invalid="ignore"):
+        # One of the columns may be stored in float32, the other one not.
+        is_exact = given.astype(np.float32) == following.astype(np.float32)
         distances = np.abs(given - following)
         # The median: rows that stand in no order have ends, and jumps, inside.
         usual = np.sort(np.abs(following - own))[len(own) // 2]
         # Of V that hardly moves both rows are near.
         is_near = (distances <= _SAME_VALUE * usual) & (distances <= np.abs(given - own))
-    chained = int(np.count_nonzero(is_near | (given == following)))
-    facts = ChainFacts(len(at), chained)
+    chained = int(np.count_nonzero(is_near | is_exact))
+    facts = ChainFacts(len(at), chained, int(np.count_nonzero(is_exact)))
     if not facts.is_broken:
         return facts
     if (own == own[0]).all():
         return None
     if len(at) > 1 and (given == given[0]).all():
-        return ChainFacts(len(at), chained, level=float(given[0]) + 0.0)
+        return replace(facts, level=float(given[0]) + 0.0)
     elsewhere, distance = _found_elsewhere(block.values[:_SEARCHED_STEPS], at, given)
     with_own, with_next = (_rank_correlation(given, values) for values in (own, following))
-    return ChainFacts(len(at), chained, None, elsewhere, distance, with_own, with_next)
+    return replace(facts, elsewhere=elsewhere, distance=distance, with_own=with_own, with_next=with_next)
 
 
 def _inside(block: Block) -> BoolArray:

@@ -71,7 +71,11 @@ def scatter_in(
         or not _go_both_ways(numbers, follow, _FIRST_ROWS)
     ):
         return None
-    if not _are_distinct(numbers[:_FIRST_ROWS], holds_dates):
+    head = numbers[:_FIRST_ROWS]
+    if not (
+        _are_distinct(head, holds_dates)
+        or ((is_time or holds_dates) and _are_distinct_in_lanes(head, lanes[0]))
+    ):
         return None
     in_order = np.sort(numbers)
     if numbers.dtype.kind == "f" and not np.isfinite(in_order[[0, -1]] if len(in_order) else in_order).all():
@@ -80,7 +84,7 @@ def scatter_in(
     is_single = bool((distances > 0).all())
     is_whole = numbers.dtype.kind in "iu"
     is_absolute = holds_dates or (len(in_order) > 0 and bool(in_order[0] >= _SINCE_1970))
-    is_clock = holds_dates or (is_time and (is_absolute or _goes_evenly(distances)))
+    is_clock = holds_dates or (is_time and (is_absolute or _goes_evenly(distances[distances > 0])))
     if not (is_clock or (is_whole and is_single)):
         return None
     rises, falls = _ways(numbers, follow)
@@ -111,6 +115,13 @@ def _are_distinct(numbers: Array, holds_dates: bool) -> bool:
     """Clocks of several environments may stand at one time."""
     distinct = len(np.unique(numbers))
     return 2 * distinct >= len(numbers) if holds_dates else distinct == len(numbers)
+
+
+def _are_distinct_in_lanes(numbers: Array, starts: IndexArray) -> bool:
+    """A time that each environment counts by itself."""
+    _, codes = np.unique(numbers, return_inverse=True)
+    lanes = np.searchsorted(starts, np.arange(len(numbers)), side="right")
+    return len(np.unique(lanes * (len(numbers) + 1) + codes)) == len(numbers)
 
 
 def _goes_evenly(distances: Array) -> bool:

@@ -14,18 +14,32 @@ from gaecli.summary import WarningNote
 _FEWEST = 8
 #: So many that are V of other rows say which rows those are.
 _MOST_ELSEWHERE = 0.5
+#: Where so many are V of the next row to the last digit, the others are no V of another critic.
+_MOSTLY_EXACT = 0.9
 #: For correlations so many are needed; with its own row a next value goes so well, and with the next one half as well
 #: at most, chance included.
 _FEWEST_COMPARED, _WITH_OWN = 32, 0.3
 
 _TAKE_NEXT = "`--next-value-column none` goes by V of the next row, and leaves ends without a value"
 
+_HIDDEN_ENDS = (
+    "nearly all others are, to the last digit, so that a trajectory may end there, or the rows of another critic "
+    "begin, and nothing tells of it",
+    "name the flag that says so with `--truncated-column` or `--terminated-column`, or what tells trajectories apart "
+    "with `--episode-column` or `--env-column`",
+)
+
 
 def unchained_values(path: str, facts: Sequence[ChainFacts], settings: Settings) -> list[WarningNote]:
-    pairs, chained = sum(one.pairs for one in facts), sum(one.chained for one in facts)
-    if settings.gamma == 0 or settings.kind.is_scored or pairs < _FEWEST or chained > FEWEST_CHAINED * pairs:
+    pairs, chained, exact = (
+        sum(getattr(one, name) for one in facts) for name in ("pairs", "chained", "exact")
+    )
+    if settings.gamma == 0 or settings.kind.is_scored or pairs < _FEWEST or chained == pairs:
         return []
-    told = _level(facts) or _elsewhere(facts, pairs, settings) or _apart(facts, pairs, settings)
+    if chained <= FEWEST_CHAINED * pairs:
+        told = _level(facts) or _elsewhere(facts, pairs, settings) or _apart(facts, pairs, settings)
+    else:
+        told = _HIDDEN_ENDS if exact >= _MOSTLY_EXACT * pairs and not _needs_no_order(settings) else None
     if told is None:
         return []
     what, hint = told

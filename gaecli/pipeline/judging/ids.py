@@ -36,7 +36,8 @@ def unused_ids(
     strides = {stride for summary in summaries if (stride := summary.facts.step_stride) is not None}
     # Ids and a step that counts every row say that these rows are one trajectory, whoever acts in them.
     is_counted = roles.get("episode") is not None and strides == {1}
-    for name in summaries[0].facts.suspects:
+    # Of two columns that go back and forth, an episode counted by each environment and the environment, the latter.
+    for name in sorted(summaries[0].facts.suspects, key=lambda name: role_of_suspect(name, roles) != "env"):
         if any(name not in summary.facts.suspects for summary in summaries):
             continue  # another file of the stream goes without it
         found = _together(name, summaries, combined)

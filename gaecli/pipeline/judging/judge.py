@@ -91,7 +91,7 @@ def _unfilled_tails(case: StreamEvidence) -> list[WarningNote]:
 
 def _chains(case: StreamEvidence) -> list[WarningNote]:
     found = [part.chain for part in case.summaries if part.chain is not None]
-    if not any(one.is_broken for one in found):
+    if all(one.is_whole for one in found):
         return []
     from gaecli.pipeline.judging.chains import unchained_values
 
