@@ -32,6 +32,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_list_of_what_is_on_a_page_is_complete(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    listed = re.search(r"^On this page: (.+?)\n\n", text, re.MULTILINE | re.DOTALL)
+    if listed is not None:
+        assert re.findall(r"\[(.+?)\]\(#", listed[1]) == re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+
 def test_every_picture_is_in_the_readme_dark_and_light() -> None:
     shown = set(re.findall(r"docs/screens/([\w-]+\.\w+)", PAGES[0].read_text(encoding="utf-8")))
     assert shown == {path.name for path in (ROOT / "docs" / "screens").glob("*")}
