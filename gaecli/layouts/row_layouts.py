@@ -9,7 +9,7 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.demands import check_wanted, need_ends, or_nested
 from gaecli.layouts.long import LongLayout
 from gaecli.layouts.row_order import RowOrder
-from gaecli.names import INVERTED_ROLES
+from gaecli.names import ALIASES, INVERTED_ROLES
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
@@ -77,6 +77,13 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
     return roles
 
 
+def _reward_beside(file: RolloutFile, name: str) -> str | None:
+    """The field of the same list of structs that is called as a reward is: rows may have their sum as well."""
+    outer = name.rpartition(".")[0]
+    fields = [f"{outer}.{alias}" for alias in ALIASES["reward"]] if outer else []
+    return next((field for field in fields if (info := file.find(field)) and info.is_list), None)
+
+
 def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo, *, of_tokens: bool = False) -> DataError:
     hint = "every role has one number per row; name another column with its `--…-column`"
     if of_tokens:
@@ -84,6 +91,8 @@ def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo, *, of_tokens:
             f"pass `--token-column {word(name)}` if `{reward.name}` is the score of a response, and the list has an "
             f"item for each of its tokens; else {hint}"
         )
+        if (beside := _reward_beside(file, name)) is not None:
+            hint = f"pass `--reward-column {word(beside)}` if that is the reward of each step; {hint}"
     return DataError(
         f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
         hint=hint + or_nested(reward),

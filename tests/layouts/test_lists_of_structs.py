@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from layouts.rows_in_files import TABLES, column, write
 
 import gaecli
-from gaecli.errors import UsageError
+from gaecli.errors import DataError, UsageError
 
 GAMMA, LAM = 0.99, 0.95
 LENGTHS = (3, 1, 5)
@@ -150,3 +151,24 @@ def test_so_are_those_of_the_only_list_in_a_list(tmp_path: Path, suffix: str) ->
     path = write(tmp_path / f"log{suffix}", {"episode": [[{"steps": row}] for row in steps]})
     summary = assert_computed(path, steps, reward_column="episode.steps.reward")
     assert summary.files[0].counts.terminated == len(LENGTHS)
+
+
+def test_the_reward_of_steps_is_named_where_their_sum_stands_beside(tmp_path: Path) -> None:
+    """As rllm logs trajectories."""
+    steps = episodes(done=True)
+    rows = [
+        {"uid": f"t{at}", "reward": sum(one["reward"] for one in row), "steps": row}
+        for at, row in enumerate(steps)
+    ]
+    path = tmp_path / "trajectories.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match="holds lists") as caught:
+        gaecli.compute(path)
+    assert caught.value.hint.startswith(
+        "pass `--reward-column steps.reward` if that is the reward of each step; "
+    )
+    gaecli.compute(path, reward_column="steps.reward")
+    found = [json.loads(line)["advantage"] for line in path.read_text().splitlines()]
+    for got, wanted in zip(found, loops(steps), strict=True):
+        # float32 columns of float64 numbers
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)

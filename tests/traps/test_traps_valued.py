@@ -223,3 +223,76 @@ def test_beside_a_discount_flags_of_all_beginnings_are_told(tmp_path):
     columns = STEPS | {"discount": 1.0 - TERMINATED, "fresh": STEP == 0}
     (note,) = notes_of(write(tmp_path, columns, ".parquet"), "unused-flag")
     assert "`fresh`" in note.message
+
+
+class TestAColumnOfWhichAValueIsAFlag:
+    """Ends of two kinds in one column, of which the user has named one."""
+
+    ENDS = np.isin(np.arange(12), [3, 6, 11])
+    REWARDS, VALUES = (np.random.default_rng(seed).normal(size=12) for seed in (5, 6))
+    STATUS = np.where(ENDS, np.where(np.arange(12) == 6, "crashed", "goal"), "running")
+
+    def path(self, tmp_path):
+        columns = {"reward": self.REWARDS, "value": self.VALUES, "status": self.STATUS}
+        return write(tmp_path, columns, ".parquet")
+
+    def test_the_other_value_is_told_with_the_flag_that_takes_both(self, tmp_path):
+        path = self.path(tmp_path)
+        (note,) = notes_of(path, "unused-flag", columns={"done": "status=crashed"})
+        assert "`status`, another value of which is a flag, is `goal` at 2 steps of 12" in note.message
+        assert "pass `--done-column 'status!=running'`" in note.hint
+        assert notes_of(path, "unused-flag", columns={"done": "status!=running"}) == []
+        gaecli.compute(path, done_column="status!=running")
+        wanted = plain_gae(self.REWARDS, self.VALUES, self.ENDS)
+        # float32 columns of float64 numbers
+        np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
+
+    def test_the_first_step_and_what_stands_in_a_row_are_no_other_ends(self, tmp_path):
+        starts = np.append(True, self.ENDS[:-1])
+        step_type = np.where(starts, "FIRST", np.where(self.ENDS, "LAST", "MID"))
+        columns = {"reward": self.REWARDS, "value": self.VALUES, "outcome_step": step_type}
+        path = write(tmp_path, columns, ".parquet")
+        assert notes_of(path, "unused-flag", columns={"done": "outcome_step=LAST"}) == []
+
+
+def test_what_is_said_of_whole_episodes_is_not_asked_about_as_an_end(tmp_path):
+    episode = np.repeat([6400, 6401, 6402], [4, 3, 5])
+    columns = {"reward": np.ones(12), "value": np.zeros(12), "outcome": episode % 2, "seed": episode}
+    with pytest.raises(UsageError, match="nothing in") as caught:
+        gaecli.compute(write(tmp_path, columns, ".parquet"))
+    assert "pass `--episode-column seed`" in caught.value.hint
+    assert "outcome" not in caught.value.hint
+
+
+def test_a_counter_is_told_once(tmp_path):
+    lengths = [4, 3, 5, 4]
+    terminated = np.isin(np.arange(16), [3, 11])
+    columns = {"reward": np.ones(16), "value": np.zeros(16), "done": terminated}
+    counter = np.concatenate([np.arange(length) for length in lengths])
+    path = write(tmp_path, columns | {"i": counter}, ".parquet")
+    assert notes_of(path, "unused-flag") == []
+    (note,) = notes_of(path, "unused-id")
+    assert "--done-column i=0 --done-at start" in note.hint
+
+
+def test_a_flag_of_beginnings_beside_a_discount_is_told_as_one(tmp_path):
+    """Adders of dm-acme write `start_of_episode`, and a discount that is 0 at terminal ends alone."""
+    lengths = [9, 12, 7]
+    ends = np.isin(np.arange(28), np.cumsum(lengths) - 1)
+    rewards, values = (np.random.default_rng(seed).normal(size=28) for seed in (7, 8))
+    columns = {"reward": rewards, "value": values, "discount": 1.0 - np.isin(np.arange(28), [8, 27])}
+    path = write(tmp_path, columns | {"start_of_episode": np.append(True, ends[:-1])}, ".parquet")
+    (note,) = notes_of(path, "unused-flag")
+    assert "pass `--done-column start_of_episode --done-at start`" in note.hint
+    gaecli.compute(path, done_column="start_of_episode", done_at="start")
+    np.testing.assert_allclose(
+        pq.read_table(path)["advantage"], plain_gae(rewards, values, ends), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_the_numbers_of_two_steps_are_no_flag(tmp_path):
+    columns = {"reward": np.ones(2), "value": np.zeros(2), "global_step": np.arange(2)}
+    summary = gaecli.compute(write(tmp_path, columns, ".parquet"), layout="long", dry_run=True)
+    assert [note.code for note in summary.warnings] == ["bootstrap-zero"]
+    with pytest.raises(UsageError, match="`cut_off` may"):
+        gaecli.compute(write(tmp_path, columns | {"cut_off": np.arange(2)}, ".parquet"), layout="long")

@@ -51,6 +51,9 @@ def likely_value(file: RolloutFile, name: str, like: str) -> str | None:
     is_null = columns[name].is_null
     if not cells or len(cells) + (is_null is not None and bool(is_null.any())) < 2:
         return None
+    cells = {label: where for label, where in cells.items() if not _stands_in_a_row(where)}
+    if not cells:
+        return None
     is_text = columns[name].categories is not None
     # Of those that are equally rare the later one: 2 of dm_env's step types.
     return min(
@@ -60,6 +63,12 @@ def likely_value(file: RolloutFile, name: str, like: str) -> str | None:
             int(np.count_nonzero(cells[label])),
         ),
     )
+
+
+def _stands_in_a_row(where: BoolArray) -> bool:
+    """As what is said of whole episodes does, and of steps on the way."""
+    flat = where.reshape(-1)
+    return 2 * int(np.count_nonzero(flat[1:] & flat[:-1])) >= max(int(np.count_nonzero(flat)), 1)
 
 
 def likely_number(values: Array) -> str:

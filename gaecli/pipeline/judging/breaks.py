@@ -60,14 +60,14 @@ def unused_borders(
     told: Collection[str],
     *,
     has_ids: bool,
-) -> list[WarningNote]:
-    """A warning per column; of those that are `told` of already, if they change, only for the order of the rows.
+) -> dict[str, WarningNote]:
+    """A warning by its column; of those that are `told` of already, if they change, only for the order of the rows.
 
     `has_ids`: ids of episodes tell trajectories apart.
     """
     silence = "--step-column" if has_ids else "--episode-column"
     stream = _Stream.of(paths, summaries, combined)
-    notes: list[WarningNote] = []
+    notes: dict[str, WarningNote] = {}
     for name in summaries[0].ends.breaks:
         found = _found(name, summaries)
         if len(found) < len(summaries):
@@ -80,7 +80,8 @@ def unused_borders(
             facts = [block.scatter for block in found]
             is_text = found[0].is_text
             note = scattered(name, str(paths[0]), facts, stream.borders, is_text=is_text, silence=silence)
-        notes += [] if note is None else [note]
+        if note is not None:
+            notes[name] = note
     return notes
 
 

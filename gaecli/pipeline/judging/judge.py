@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,10 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
     _check_lanes_keep_their_env(case)
     _check_steps_at_borders(case)
     ids = unused_ids(case.paths, case.roles, case.summaries, case.combined)
+    borders = _unused_borders(case)
     return [
         *_inverted_flags(case),
-        *_unseen_ends(case),
+        *_unseen_ends(case, borders),
         *masked,
         *_unfilled_tails(case),
         *_chains(case),
@@ -77,7 +78,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
         *_unit_notes(case),
         *ids,
-        *_unused_borders(case),
+        *borders.values(),
     ]
 
 
@@ -108,9 +109,9 @@ def _unit_notes(case: StreamEvidence) -> list[WarningNote]:
     return unit_notes(case.paths, case.summaries, case.combined.carries)
 
 
-def _unused_borders(case: StreamEvidence) -> list[WarningNote]:
+def _unused_borders(case: StreamEvidence) -> dict[str, WarningNote]:
     if not case.summaries[0].ends.breaks:
-        return []
+        return {}
     from gaecli.pipeline.judging.breaks import unused_borders
 
     return unused_borders(
@@ -122,7 +123,7 @@ def _unused_borders(case: StreamEvidence) -> list[WarningNote]:
     )
 
 
-def _unseen_ends(case: StreamEvidence) -> list[WarningNote]:
+def _unseen_ends(case: StreamEvidence, borders: Collection[str]) -> list[WarningNote]:
     unseen = unseen_of(
         str(case.paths[0]),
         case.layout,
@@ -136,7 +137,7 @@ def _unseen_ends(case: StreamEvidence) -> list[WarningNote]:
     if unseen.valued:
         from gaecli.pipeline.judging.valued_ends import valued_notes
 
-        notes += valued_notes(unseen)
+        notes += valued_notes(unseen, borders)
     return notes
 
 

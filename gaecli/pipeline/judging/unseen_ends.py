@@ -17,7 +17,7 @@ from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
 from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised
 from gaecli.layouts.flag_columns import FlagColumns
-from gaecli.names import INVERTED_ROLES, suggests_end
+from gaecli.names import INVERTED_ROLES, all_words_of, suggests_end, word_set
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted
@@ -34,6 +34,8 @@ FEW = 0.45
 RUNS = 0.05
 #: Steps without any end from which on it is odd that a flag is never set.
 _MANY_STEPS = 1_000
+#: Words of flags that stand on the first step of an episode.
+_BEGINNINGS = word_set("start starts begin begins first new")
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,21 @@ def unseen_of(
     combined: Combined,
 ) -> Unseen:
     counts, unused, valued = _merged(summaries, combined)
-    two_valued = {name: found for name, found in unused.items() if 0 < found.on.steps < counts.steps}
+    two_valued = {
+        name: found
+        for name, found in unused.items()
+        if 0 < found.on.steps < counts.steps and not _counts_two_steps(name, counts)
+    }
     return Unseen(path, layout, roles, settings, flags, counts, two_valued, valued)
+
+
+def _counts_two_steps(name: str, counts: EndCounts) -> bool:
+    """0 and 1 of two steps are their numbers, where a name says that it counts."""
+    if counts.steps > 2:
+        return False
+    from gaecli.layouts.evidence.breaks import is_time
+
+    return is_time(name)
 
 
 def _merged(
@@ -292,6 +307,9 @@ def _lacks_mask(unseen: Unseen) -> bool:
 
 def _told(name: str, unseen: Unseen) -> WarningNote:
     use = " or ".join(f"`{flag_of(role)} {word(name)}`" for role in ("terminated", "truncated"))
+    use += f", or `{flag_of('done')} {word(name)}`, if it is one"
+    if not all_words_of(name).isdisjoint(_BEGINNINGS) and not unseen.unused[name].on.last:
+        use = f"`{flag_of('done')} {word(name)} --done-at start` if it says that an episode begins"
     answer = answering(unseen)
     silence = (
         f"; `{flag_of(answer)} none` if it is something else" if unseen.roles.get(answer) is None else ""
@@ -301,7 +319,7 @@ def _told(name: str, unseen: Unseen) -> WarningNote:
         f"`{name}` holds 0 and 1, looks like a flag of the ends of episodes, and no role uses it",
         unseen.path,
         unseen.unused[name].on.steps,
-        hint=f"pass {use}, or `{flag_of('done')} {word(name)}`, if it is one{silence}",
+        hint=f"pass {use}{silence}",
     )
 
 
