@@ -33,7 +33,8 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example(
             "GRPO advantages of what TRL logs; `gae inspect` says the command for a log.",
             "gae compute completions.parquet --preset trl --estimator grpo \\\n"
-            "    --group-column prompt --reward accuracy_reward --advantage-column mine",
+            "    --group-column step --group-column prompt --reward accuracy_reward \\\n"
+            "    --advantage-column mine",
         ),
     ),
     "doctor": (
@@ -69,8 +70,8 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         ),
         Example(
             "Libraries side by side.",
-            "gae sweep completions.parquet --estimator grpo,rloo --group-column prompt \\\n"
-            "    --reward accuracy_reward",
+            "gae sweep completions.parquet --estimator grpo,rloo \\\n"
+            "    --group-column step --group-column prompt --reward accuracy_reward",
         ),
     ),
     "verify": (
