@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from gaecli.array_types import Array, BoolArray, IndexArray, Names
 from gaecli.checks.base import Context
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.likely_names import likely_training_step
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
+
+#: What is one within a group: the prompt, and the step of training.
+OneWithin = Literal["prompt", "step"]
 
 #: Columns that tell rollouts apart, the surest first; and texts of responses, of which equal ones may be the same.
 _IDS = ("rollout_id", "trajectory_id", "traj_id", "request_id", "sample_id")
@@ -43,9 +47,10 @@ class ResponseGroup:
     high: float = -np.inf
     #: Rows in another file as well.
     is_spread: bool = False
-    #: Of the prompt of the first response, where a column beside the group has it.
-    prompt: int | None = None
-    has_other_prompts: bool = False
+    #: By what columns beside the group hold of its first response, and those of them that hold something else of
+    #: another one.
+    beside: dict[OneWithin, int] = field(default_factory=dict)
+    differing: set[OneWithin] = field(default_factory=set)
 
 
 @dataclass(eq=False)
@@ -108,9 +113,9 @@ class GroupLedger:
     groups: dict[Hashable, ResponseGroup] = field(default_factory=dict)
     #: Inputs that are read as the log that they look like, and what is told of it.
     read_as: list[tuple[Path, str]] = field(default_factory=list)
-    #: Columns whose equal cells are a group, and that of the prompt, as the first file has them.
+    #: Columns whose equal cells are a group, and those of what is one within a group, as a file has them.
     names: tuple[str, ...] = ()
-    prompt_column: str | None = None
+    compared: dict[OneWithin, str] = field(default_factory=dict)
     num_responses: int = 0
     #: Responses that no reward function scored and that have reward 0, all that none scored, the columns of the
     #: functions, and where the first one is.
@@ -135,7 +140,8 @@ class GroupLedger:
         rows = start + found.rows
         self._count(context.path, keys, codes, found.scores, rows)
         cells = _CellsBeside(columns, found)
-        self._compare_prompts(context.file, keys, codes, cells)
+        for what, name in _compared(context).items():
+            self._compare(what, name, keys, codes, cells)
         self._note_rollouts(context, keys, codes, found.scores, rows, cells)
         self._find_unscored(context, found.scores, rows, cells)
 
@@ -156,20 +162,18 @@ class GroupLedger:
             group.low, group.high = min(group.low, float(low[index])), max(group.high, float(high[index]))
             group.is_spread = group.is_spread or group.file != path
 
-    def _compare_prompts(
-        self, file: RolloutFile, keys: Sequence[Hashable], codes: IndexArray, cells: _CellsBeside
+    def _compare(
+        self, what: OneWithin, name: str, keys: Sequence[Hashable], codes: IndexArray, cells: _CellsBeside
     ) -> None:
-        name = prompt_column(file, self.names)
-        found = None if name is None else cells.codes(name)
-        if name is None or found is None:
+        found = cells.codes(name)
+        if found is None:
             return
-        self.prompt_column = name
-        prompts, labels = found
-        pairs = np.unique(np.stack([codes, prompts]), axis=1)
-        for code, prompt in pairs.T.tolist():
-            group, digest = self.groups[keys[code]], _digest(labels(prompt))
-            group.has_other_prompts = group.has_other_prompts or group.prompt not in (None, digest)
-            group.prompt = digest
+        self.compared[what] = name
+        there, labels = found
+        for code, one in np.unique(np.stack([codes, there]), axis=1).T.tolist():
+            group, digest = self.groups[keys[code]], _digest(labels(one))
+            if group.beside.setdefault(what, digest) != digest:
+                group.differing.add(what)
 
     def _note_rollouts(
         self,
@@ -306,13 +310,28 @@ def _label(parts: Sequence[Hashable]) -> Hashable:
 
 def beside(context: Context) -> list[str]:
     """Columns that the rules read beside those of the layout."""
-    names = context.settings.group_columns
-    found = [
-        prompt_column(context.file, names),
-        rollout_column(context.file, names),
+    rollouts = rollout_column(context.file, context.settings.group_columns)
+    return [
+        *_compared(context).values(),
+        *([] if rollouts is None else [rollouts]),
         *function_columns(context),
     ]
-    return [name for name in found if name is not None]
+
+
+def _compared(context: Context) -> dict[OneWithin, str]:
+    """Columns of what is one within a group."""
+    found: dict[OneWithin, str | None] = {
+        "prompt": prompt_column(context.file, context.settings.group_columns),
+        "step": step_column(context),
+    }
+    return {what: name for what, name in found.items() if name is not None}
+
+
+def step_column(context: Context) -> str | None:
+    """That of the training step, unless groups are told by it, or it numbers the steps of trajectories."""
+    name = likely_training_step(context.file)
+    known = {*context.settings.group_columns, *context.roles.names.values(), *context.settings.order_columns}
+    return name if name is not None and name not in known and _has_cells(context.file, name) else None
 
 
 def prompt_column(file: RolloutFile, names: Sequence[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gaecli.checks.base import CheckRule, Hits
 from gaecli.checks.group_ledger import GroupLedger, ResponseGroup, are_alike
@@ -46,8 +47,18 @@ def spread_groups(ledger: GroupLedger) -> Hits | None:
 
 
 def mixed_prompts(ledger: GroupLedger) -> Hits | None:
-    mixed = [group for group in ledger.groups.values() if group.has_other_prompts]
-    return _of_groups(ledger, mixed, f"hold responses to different prompts (`{ledger.prompt_column}`)")
+    mixed = [group for group in ledger.groups.values() if "prompt" in group.differing]
+    return _of_groups(
+        ledger, mixed, f"hold responses to different prompts (`{ledger.compared.get('prompt')}`)"
+    )
+
+
+def mixed_steps(ledger: GroupLedger) -> Hits | None:
+    mixed = [group for group in ledger.groups.values() if "step" in group.differing]
+    name = ledger.compared.get("step", "")
+    found = _of_groups(ledger, mixed, f"hold responses of different steps of training (`{name}`)")
+    flags = " ".join(f"--group-column {word(column)}" for column in (name, *ledger.names))
+    return None if found is None else replace(found, fix=f"pass `{flags}`")
 
 
 def split_rollouts(ledger: GroupLedger) -> Hits | None:
@@ -196,5 +207,16 @@ RULES = (
         summary="a group has responses in several files",
         why="computed file by file, each part is compared with itself alone",
         fix="give all files in one command, as here",
+    ),
+    CheckRule(
+        "GAE608",
+        "mixed-steps",
+        "warning",
+        "groups",
+        mixed_steps,
+        summary="a group holds responses of several steps of training",
+        why="a prompt that comes again at another step is answered by another policy: scores are then compared "
+        "across policies, and what a better one says looks better than it is",
+        fix="add the column of the training step with a second `--group-column`",
     ),
 )

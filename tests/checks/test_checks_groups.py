@@ -176,6 +176,37 @@ def test_groups_are_told_by_two_columns(tmp_path: Path) -> None:
     assert codes(found(first, second, folder=tmp_path, settings=settings)) == {}
 
 
+@pytest.mark.parametrize("num_files", [1, 2])
+def test_responses_of_several_steps_of_training_in_one_group(tmp_path: Path, num_files: int) -> None:
+    """Groups are told by the prompt alone, which comes again at another step; `u0` does not."""
+    first = [{**row, "step": 1} for row in clean()]
+    again = [
+        {**row, "step": 2, "completion": f"{row['completion']}!"} for row in clean() if row["uid"] != "u0"
+    ]
+    files = [first, again] if num_files == 2 else [first + again]
+    checkup = found(*files, folder=tmp_path)
+    assert codes(checkup)["GAE608"] == 3
+    (finding,) = (one for one in checkup.findings if one.rule.code == "GAE608")
+    assert (finding.rule.severity, finding.row) == ("warning", 1)
+    assert finding.fix == "pass `--group-column step --group-column uid`"
+
+
+def test_steps_within_a_trajectory_are_none_of_training(tmp_path: Path) -> None:
+    rows = [
+        {
+            "uid": f"u{group}",
+            "episode": 2 * group + one,
+            "step": step,
+            "reward": float(one),
+            "done": step == one + 1,
+        }
+        for group in range(2)
+        for one in range(2)
+        for step in range(one + 2)
+    ]
+    assert codes(found(rows, folder=tmp_path)) == {}
+
+
 def test_tokens_and_batches_in_lists(tmp_path: Path) -> None:
     tokens = [{**row, "reward": [0.0, row["reward"] - 1.0, 1.0]} for row in clean()]
     assert codes(found(tokens, folder=tmp_path, settings=GROUPED.replace(layout="nested"))) == {}
