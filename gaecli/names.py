@@ -254,7 +254,7 @@ _END_STEM = re.compile(
 #: Words of columns of which one value may be an end.
 _VALUE_WORDS = word_set("reason status outcome event type kind")
 #: Of others, of which a value has to say it itself.
-_MARK_WORDS = word_set("phase phases stage marker mark tag flag mode signal transition")
+_MARK_WORDS = word_set("phase phases stage marker mark tag flag mode signal transition state")
 
 #: Words of names of what is told once an episode is over: of what, and how much of it.
 _OF_EPISODES = word_set("episode episodes ep eps epi traj trajectory trajectories final terminal rollout")

@@ -7,7 +7,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.evidence.unused_flags import likely_ends
-from gaecli.names import holds_kinds, suggests_end, tells_at_ends
+from gaecli.names import holds_kinds, may_hold_marks, suggests_end, tells_at_ends
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
@@ -76,7 +76,8 @@ def _likely(file: RolloutFile, roles: Roles, settings: Settings) -> str:
     if ids := [name for name in file.columns if is_named_id(name, roles)]:
         return f"pass `--episode-column {word(ids[0])}` if it tells trajectories apart"
     for name in _of_few_values(file):
-        if (value := likely_value(file, name, like)) is not None:
+        value = likely_value(file, name, like)
+        if value is not None and (not _is_mark_alone(name) or suggests_end(value)):
             flag = f"--done-column {word(f'{name}={value}')}"
             return f"pass `{flag}` if `{value}` is what it says of a last step"
     told = [
@@ -94,7 +95,13 @@ def _of_few_values(file: RolloutFile) -> list[str]:
     single = {name: info.kind for name, info in file.columns.items() if not info.is_list}
     told = [name for name, kind in single.items() if kind == "id" and suggests_end(name)]
     kinds = [name for name, kind in single.items() if kind in ("int", "id") and holds_kinds(name)]
-    return list(dict.fromkeys([*told, *kinds]))
+    marks = [name for name, kind in single.items() if kind == "id" and may_hold_marks(name)]
+    return list(dict.fromkeys([*told, *kinds, *marks]))
+
+
+def _is_mark_alone(name: str) -> bool:
+    """Its name says so little that a value has to say it: `task_state`."""
+    return may_hold_marks(name) and not suggests_end(name) and not holds_kinds(name)
 
 
 def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +12,8 @@ from traps.passed_over import notes_of, plain_gae, write
 import gaecli
 from gaecli.commands import check as checkup
 from gaecli.commands import compute as run
+from gaecli.formats.base import Column
+from gaecli.layouts.evidence.moments import moments_in
 
 RNG = np.random.default_rng(12)
 #: Three episodes in the order in which they were recorded, and the order in which their rows stand in the file.
@@ -61,13 +65,53 @@ def test_what_numbers_the_rows_is_told_and_orders_them(tmp_path, name, num_rows,
     np.testing.assert_allclose(pq.read_table(path)["advantage"], WANTED[SHUFFLED], rtol=1e-5, atol=1e-6)
 
 
-def test_dates_in_texts_are_told(tmp_path):
-    texts = np.datetime_as_string(MOMENTS)
-    (note,) = notes_of(
-        write(tmp_path, in_the_file(STEPS | {"done": DONE, "Datum": texts}), ".jsonl"), "unused-id"
-    )
-    assert "`Datum`, which no role uses, goes up at" in note.message
+#: As people and programs write dates.
+WRITTEN = [
+    "%Y-%m-%dT%H:%M:%S",
+    "%d.%m.%Y %H:%M:%S",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%d/%m/%Y %H:%M:%S",
+    "%Y/%m/%d %H:%M:%S",
+    "%a, %d %b %Y %H:%M:%S GMT",
+    "%a %b %d %H:%M:%S %Y",
+    "%d-%b-%Y %H:%M:%S.%f",
+]
+DATES = [datetime(2026, 11, 30, 11, 59, 50) + timedelta(seconds=3 * int(row)) for row in ROW]
+
+
+@pytest.mark.few(4)
+@pytest.mark.parametrize("form", WRITTEN)
+def test_dates_in_texts_are_told(tmp_path, form):
+    texts = np.array([date.strftime(form) for date in DATES])
+    columns = in_the_file(STEPS | {"done": DONE, "Datum": texts})
+    (note,) = notes_of(write(tmp_path, columns, ".parquet"), "unused-id")
+    assert f"`Datum`, which no role uses, goes up at {RISES} and down at {FALLS} of" in note.message
     assert "write the rows in the order of `Datum`" in note.hint
+
+
+def test_dates_whose_month_nothing_tells_say_nothing(tmp_path):
+    days = [datetime(2026, 1 + int(row) % 11, 1 + int(row) // 2) for row in ROW]
+    texts = np.array([date.strftime("%m/%d/%Y") for date in days])
+    path = write(tmp_path, in_the_file(STEPS | {"done": DONE, "Datum": texts}), ".parquet")
+    assert notes_of(path, "unused-id") == []
+    columns = in_the_file(STEPS | {"done": DONE, "Datum": np.char.replace(texts, "/", ".")})
+    assert len(notes_of(write(tmp_path, columns, ".parquet"), "unused-id")) == 1
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("form", WRITTEN)
+def test_dates_in_texts_are_the_moments_they_name(form):
+    texts = [date.strftime(form) for date in DATES]
+    codes = np.arange(NUM_ROWS, dtype=np.int32)
+    found = moments_in(Column(codes, categories=texts))
+    assert (np.asarray(found).astype("datetime64[us]").tolist()) == DATES
+
+
+@pytest.mark.parametrize(
+    "text", ["31.02.2026", "2026.11.30", "30 Foo 2026", "1.2.3", "30.11.26", "11/30-2026"]
+)
+def test_other_texts_are_no_moments(text):
+    assert moments_in(Column(np.zeros(2, np.int32), categories=[text])) is None
 
 
 def test_ids_of_episodes_leave_the_order_within_them_open(tmp_path):

@@ -296,3 +296,30 @@ def test_the_numbers_of_two_steps_are_no_flag(tmp_path):
     assert [note.code for note in summary.warnings] == ["bootstrap-zero"]
     with pytest.raises(UsageError, match="`cut_off` may"):
         gaecli.compute(write(tmp_path, columns | {"cut_off": np.arange(2)}, ".parquet"), layout="long")
+
+
+def test_a_state_that_says_end_within_lists_is_told_and_cuts_them(tmp_path):
+    lengths, num_rows = [4, 5, 3], 4
+    ends = np.isin(np.arange(12), np.cumsum(lengths) - 1)
+    rewards, values = (np.random.default_rng(seed).normal(size=(num_rows, 12)) for seed in (9, 10))
+    columns = {"rewards": rewards, "values": values, "task_state": [np.where(ends, "end", "run")] * num_rows}
+    path = write(
+        tmp_path, {name: [list(row) for row in cells] for name, cells in columns.items()}, ".parquet"
+    )
+    (note,) = notes_of(path, "unused-flag")
+    assert "`task_state`, which no role uses, is `end` at 12 steps of 48" in note.message
+    gaecli.compute(path, done_column="task_state=end", layout="long")
+    wanted = [plain_gae(*row, ends) for row in zip(rewards, values, strict=True)]
+    np.testing.assert_allclose(pq.read_table(path)["advantage"].to_pylist(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_where_nothing_else_ends_a_table_such_a_state_is_named(tmp_path):
+    state = np.where(np.isin(np.arange(12), [3, 8, 11]), "end", "run")
+    columns = {"reward": np.ones(12), "value": np.zeros(12)}
+    with pytest.raises(UsageError, match="nothing in") as caught:
+        gaecli.compute(write(tmp_path, columns | {"task_state": state}, ".parquet"))
+    assert "pass `--done-column task_state=end`" in caught.value.hint
+    weather = np.where(state == "end", "hot", "cold")
+    with pytest.raises(UsageError, match="nothing in") as caught:
+        gaecli.compute(write(tmp_path, columns | {"weather_state": weather}, ".parquet"))
+    assert "weather_state" not in caught.value.hint

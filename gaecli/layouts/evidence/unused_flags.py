@@ -224,7 +224,7 @@ def valued_columns(file: RolloutFile, layout: Layout, settings: Settings) -> tup
                 and (suggests_end(name) or holds_kinds(name))
                 and info.kind in ("int", "id")
             )
-            or (may_hold_marks(name) and not is_something_else(name) and info.kind == "id")
+            or (may_hold_marks(name) and info.kind == "id")
         )
         and info.is_list == in_lists
         and not (info.is_deep or info.unusable or info.damage)
