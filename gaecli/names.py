@@ -232,6 +232,8 @@ _END_WORDS = word_set(
 )
 #: Words that do so where no other word says what the column is about.
 _WEAK_END_WORDS = word_set("last final first start starts begin begins new continue continues mask masks")
+#: Words of columns that say which steps count.
+_MASK_WORDS = word_set("mask masks masked valid valids validity invalid pad pads padded padding filler")
 #: Abbreviations in use, as a whole name.
 _SHORT_NAMES = word_set("d dn ds dw nd tm tr fin stop")
 #: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
@@ -274,6 +276,11 @@ def suggests_end(name: str) -> bool:
     """Whether a name speaks of the ends of episodes."""
     words = all_words_of(name)
     return speaks_of_ends(name) or bool(words & _WEAK_END_WORDS and not words & _OTHER_WORDS)
+
+
+def suggests_mask(name: str) -> bool:
+    """Whether a name speaks of steps that count, or of such as do not."""
+    return bool(all_words_of(name) & _MASK_WORDS)
 
 
 def is_something_else(name: str) -> bool:

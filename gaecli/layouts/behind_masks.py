@@ -38,7 +38,31 @@ def last_next_values(block: Block, trajectory: IndexArray, mask: BoolArray) -> t
     sources[owners[is_slot]] = flagged[is_slot]
     final = _nowhere(trajectory)
     final[trajectory[last]] = block.next_values[sources]
+    _hand_on(final, block, block.next_values, trajectory, mask)
     return final, _num_masked(block, block.next_values, mask, last, sources)
+
+
+def _hand_on(
+    final: FloatArray, block: Block, next_values: Array, trajectory: IndexArray, mask: BoolArray
+) -> None:
+    """What stands behind nothing but masked slots at the end of a lane goes to the last trajectory with a kept step.
+
+    Of an array with padding behind a time limit: the padding is a trajectory of its own, and V beyond the lane is
+    that of the state after the limit. Terminal ends have none, and who has a next value keeps it.
+    """
+    if block.stream_ends is None or not block.num_steps:
+        return
+    stops = np.unique(np.append(block.stream_ends, block.num_steps - 1))
+    starts = np.concatenate(([0], stops[:-1] + 1))
+    kept = np.maximum.accumulate(np.where(mask, np.arange(len(mask)), -1))[stops]
+    is_behind = (kept >= starts) & ~np.isnan(next_values[stops])
+    stops, kept = stops[is_behind], kept[is_behind]
+    counts = np.concatenate(([0], np.cumsum(~np.isnan(next_values))))
+    is_alone = counts[stops + 1] - counts[kept + 1] == 1
+    owners = trajectory[kept]
+    wants = block.truncated[kept] & ~block.terminated[kept] & np.isnan(final[owners])
+    takes = is_alone & wants & (owners != trajectory[stops])
+    final[owners[takes]] = next_values[stops[takes]]
 
 
 def _is_of_the_row(next_values: Array, last: IndexArray) -> BoolArray:

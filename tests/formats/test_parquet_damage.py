@@ -218,7 +218,7 @@ def test_counts_come_from_the_footer_that_was_checked(source: Path, monkeypatch:
         ([0, 2, 1, 0], False),
         ([0.0, 0.5, 1.0, 0.0], False),
         ([-1, 0, 1, 0], False),
-        (["a", "b", "a", "b"], False),
+        (["a", "b", "a", "b"], True),  # bytes, which may be those of a decimal: only numbers are asked about
     ],
 )
 def test_statistics_tell_columns_that_may_hold_flags(cells: list, may_be_flags: bool, source: Path) -> None:

@@ -195,3 +195,76 @@ def test_lists_that_count_their_items_are_masked_once_the_counter_is_out_of_the_
     )
     gaecli.compute(path, step_column="none", gamma=1.0, lam=1.0)
     assert pq.read_table(path)["advantage"].to_pylist() == [[2.5, 1.75, None]]
+
+
+@pytest.mark.few(4)
+@pytest.mark.parametrize("mask", ["mask", "padding_mask=0", "lengths"])
+@pytest.mark.parametrize("layout", ["time-major", "batch-major"])
+def test_v_beyond_a_lane_is_that_of_the_state_after_a_limit_with_padding_behind(tmp_path, layout, mask):
+    lengths, num_slots, rng = np.array([4, 1, 6, 5]), 6, np.random.default_rng(5)
+    rewards, values = rng.normal(size=(2, 4, num_slots))
+    beyond, is_kept = rng.normal(size=4), np.arange(num_slots) < lengths[:, None]
+    is_last = np.arange(num_slots) == lengths[:, None] - 1
+    is_terminal = is_last & (np.arange(4) == 3)[:, None]
+    cells = {
+        "rewards": rewards,
+        "values": values,
+        "terminated": is_terminal,
+        "truncated": is_last & ~is_terminal,
+    }
+    cells |= {"mask": is_kept} if mask == "mask" else {"padding_mask": ~is_kept} if "pad" in mask else {}
+    if layout == "time-major":
+        cells = {name: array.T for name, array in cells.items()}
+    if mask == "lengths":
+        cells["lengths"] = lengths
+    np.savez(tmp_path / "r.npz", **cells, last_values=beyond)
+    gaecli.compute(tmp_path / "r.npz", layout=layout, mask_column=mask, gamma=0.9, lam=0.8)
+    found = np.load(tmp_path / "r.npz")["advantage"]
+    found = found.T if layout == "time-major" else found
+    for lane, length in enumerate(lengths):
+        later, follows = 0.0, 0.0 if lane == 3 else beyond[lane]
+        for t in range(length - 1, -1, -1):
+            later = rewards[lane, t] + 0.9 * follows - values[lane, t] + 0.9 * 0.8 * later
+            follows = values[lane, t]
+            assert found[lane, t] == pytest.approx(later, abs=1e-5)
+
+
+STEPS = {"reward": [1.0, 2.0, 3.0, 9.0, 9.0], "value": [0.5] * 5}
+WANTED = [5.5, 4.5, 2.5]
+
+
+@pytest.mark.parametrize("mask", ["valid", "invalid"])
+def test_a_column_that_is_called_as_masks_are_is_asked_about(tmp_path, mask):
+    is_real = np.array([1, 1, 1, 0, 0])
+    path = tmp_path / "r.parquet"
+    cells = STEPS | {mask: is_real if mask == "valid" else 1 - is_real}
+    pq.write_table(pa.table({name: [column, column] for name, column in cells.items()}), path)
+    with pytest.raises(gaecli.UsageError, match=mask) as asked:
+        gaecli.compute(path)
+    named = mask if mask == "valid" else "invalid=0"
+    assert f"`--mask-column {named}`" in asked.value.hint
+    gaecli.compute(path, mask_column=named, gamma=1.0, lam=1.0)
+    assert pq.read_table(path)["advantage"].to_pylist() == [[*WANTED, None, None]] * 2
+
+
+def test_beside_known_ends_it_is_told(tmp_path):
+    """It was passed over, so that padding counted as steps."""
+    path, two = tmp_path / "r.npz", np.ones((2, 1))
+    ends = {"terminated": np.array([0, 0, 1, 0, 0], bool), "valid": np.array([1, 1, 1, 0, 0])}
+    np.savez(
+        path,
+        **{
+            name: (two * column).astype(np.asarray(column).dtype)
+            for name, column in {**STEPS, **ends}.items()
+        },
+    )
+
+    def told(**settings):
+        notes = gaecli.compute(path, dry_run=True, layout="batch-major", **settings).warnings
+        return [note.hint for note in notes if note.code == "unused-flag"]
+
+    (hint,) = told()
+    assert "`--mask-column valid`" in hint
+    assert told(mask_column="none") == told(mask_column="valid") == []
+    gaecli.compute(path, layout="batch-major", mask_column="valid", gamma=1.0, lam=1.0)
+    assert np.load(path)["advantage"][:, :3].tolist() == [WANTED] * 2

@@ -17,7 +17,7 @@ from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
 from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised
 from gaecli.layouts.flag_columns import FlagColumns
-from gaecli.names import INVERTED_ROLES, all_words_of, suggests_end, word_set
+from gaecli.names import INVERTED_ROLES, all_words_of, suggests_end, suggests_mask, word_set
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted
@@ -168,6 +168,11 @@ def judge_ends(unseen: Unseen) -> list[WarningNote]:
     if found and not unseen.are_complete and not unseen.is_named:
         raise _question(found, unseen)
     notes += [_told(name, unseen) for name in found]
+    notes += [
+        _mask_told(name, unseen)
+        for name in unseen.unused
+        if name not in found and _is_called_mask(name, unseen)
+    ]
     notes += _never_there(unseen)
     if not unseen.are_known:
         notes += _never_set(unseen)
@@ -250,12 +255,11 @@ def _question(names: Sequence[str], unseen: Unseen) -> EndsUnrecognised:
     one = len(names) == 1
     likely = min(names, key=lambda name: (not _may_be_flag(name, unseen), not suggests_end(name)))
     uses = [_as_flag(likely, unseen)] if _may_be_flag(likely, unseen) else []
-    mask = next((name for name in names if _may_be_mask(name, unseen)), None)
-    if mask is not None:
-        inverse = word(f"{mask}=0")
-        uses.append(
-            f"`--mask-column {word(mask)}` if it says which steps count, `--mask-column {inverse}` if its 0 does"
-        )
+    masks = sorted(
+        (name for name in names if _may_be_mask(name, unseen)), key=lambda name: not suggests_mask(name)
+    )
+    if masks:
+        uses.insert(0 if suggests_mask(masks[0]) else len(uses), _as_mask(masks[0]))
     return EndsUnrecognised(
         f"{_what_is_open(unseen)}: {listed} may, which {'holds' if one else 'hold'} 0 and 1 and no role uses",
         hint=f"pass {', or '.join(uses)}, whichever it is; or `{flag_of(answering(unseen))} none` if "
@@ -295,14 +299,23 @@ def _never(names: Sequence[str], unseen: Unseen) -> str:
 
 
 def _may_be_mask(name: str, unseen: Unseen) -> bool:
-    """Set inside of rows that are trajectories, where no mask is known."""
-    return _lacks_mask(unseen) and not _is_at_borders(unseen.unused[name], unseen.counts)
+    """Set inside of rows that are trajectories, where no mask is known; or called so."""
+    is_inside = _lacks_mask(unseen) and not _is_at_borders(unseen.unused[name], unseen.counts)
+    return is_inside or _is_called_mask(name, unseen)
+
+
+def _is_called_mask(name: str, unseen: Unseen) -> bool:
+    return suggests_mask(name) and not _has_mask(unseen)
+
+
+def _has_mask(unseen: Unseen) -> bool:
+    """Or the user said that there is none."""
+    return unseen.roles.get("mask") is not None or unseen.settings.columns.get("mask") == "none"
 
 
 def _lacks_mask(unseen: Unseen) -> bool:
-    has_mask = unseen.roles.get("mask") is not None or unseen.settings.columns.get("mask") == "none"
     is_row = unseen.layout.row_is == "trajectory" or unseen.layout.name == "batch-major"
-    return is_row and not has_mask
+    return is_row and not _has_mask(unseen)
 
 
 def _told(name: str, unseen: Unseen) -> WarningNote:
@@ -321,6 +334,21 @@ def _told(name: str, unseen: Unseen) -> WarningNote:
         unseen.unused[name].on.steps,
         hint=f"pass {use}{silence}",
     )
+
+
+def _mask_told(name: str, unseen: Unseen) -> WarningNote:
+    return WarningNote(
+        "unused-flag",
+        f"`{name}` holds 0 and 1, is called as masks are, and no role uses it",
+        unseen.path,
+        unseen.unused[name].on.steps,
+        hint=f"pass {_as_mask(name)}; `--mask-column none` if every step counts",
+    )
+
+
+def _as_mask(name: str) -> str:
+    inverse = word(f"{name}=0")
+    return f"`--mask-column {word(name)}` if its 1 says which steps count, `--mask-column {inverse}` if its 0 does"
 
 
 def answering(unseen: Unseen) -> str:
