@@ -8,7 +8,7 @@ from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
 from gaecli.layouts.frames import core
-from gaecli.names import all_words_of, word_set
+from gaecli.names import all_words_of, is_alias, word_set
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
@@ -51,6 +51,8 @@ def _way_to_next_values(file: RolloutFile, layout: Layout, settings: Settings) -
 
 def _speaks_of_it(name: str) -> bool:
     words = all_words_of(name)
+    if is_alias(name.rpartition(".")[2], "next_value"):  # `policy.v_s_` of Tianshou
+        return True
     return bool(words & _VALUE_WORDS and words & _BEYOND_WORDS) and not words & _OTHER_WORDS
 
 

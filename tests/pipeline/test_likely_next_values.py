@@ -29,7 +29,9 @@ def arrays(tmp_path: Path, name: str, shape: tuple[int, ...]) -> Path:
     return tmp_path / "r.npz"
 
 
-@pytest.mark.parametrize("name", ["v_next", "final_value", "terminal_value", "last_obs_values", "nextVal"])
+@pytest.mark.parametrize(
+    "name", ["v_next", "final_value", "terminal_value", "last_obs_values", "nextVal", "policy.v_s_"]
+)
 def test_an_array_of_steps_is_named(tmp_path: Path, name: str) -> None:
     path = arrays(tmp_path, name, TRUNCATED.shape)
     assert f"--next-value-column {name}" in hint_of(path).replace('"', "")
