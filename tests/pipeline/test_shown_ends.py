@@ -62,6 +62,17 @@ def test_ends_are_taken_as_such_where_a_column_shows_it(tmp_path: Path, name: st
     assert "GAE002" not in {one.rule.code for one in checkup.check([path], Settings()).findings}
 
 
+@pytest.mark.parametrize("blocks", [None, 3])
+def test_an_id_shows_it_of_a_flag_that_is_named(tmp_path: Path, blocks: int | None) -> None:
+    """Then nothing else is looked for that breaks off."""
+    path = write(tmp_path, LAST, trial=WITNESSES["trial"])
+    table = pq.read_table(path)
+    pq.write_table(table.rename_columns([name.replace("done", "over") for name in table.column_names]), path)
+    with small_blocks(blocks):
+        gaecli.compute(path, done_column="over")
+    assert np.allclose(pq.read_table(path)["advantage"].to_numpy(), by_a_loop(path), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["day", "code"])
 def test_so_they_are_where_blocks_divide_the_episodes(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, LAST, **{name: WITNESSES[name]})

@@ -69,6 +69,19 @@ def _note(
     return WarningNote("unused-id", message, str(path), found.num_changes, hint=hint)
 
 
+def changes_at_ends_alone(name: str, summaries: Sequence[BlockSummary], combined: Combined) -> bool:
+    """It changes within no trajectory, and is another one at the last step of a lane than at the first."""
+    traces = [summary.facts.suspects.get(name) for summary in summaries]
+    seen = [trace for trace in traces if trace is not None]
+    if len(seen) < len(traces) or _together(name, summaries, combined) is not None:
+        return False
+    return any(
+        first != last
+        for trace in seen
+        for first, last in zip(as_labels(trace.firsts), as_labels(trace.lasts), strict=True)
+    )
+
+
 def _together(name: str, summaries: Sequence[BlockSummary], combined: Combined) -> _SeenColumn | None:
     traces = [summary.facts.suspects[name] for summary in summaries]
     pairs = sum(trace.num_pairs for trace in traces)

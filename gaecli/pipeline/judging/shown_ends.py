@@ -12,10 +12,15 @@ from gaecli.columns import Roles
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.judging.breaks import breaks_at_ends_alone
+from gaecli.pipeline.judging.ids import changes_at_ends_alone
 
 
 def ends_are_shown(roles: Roles, summaries: Sequence[BlockSummary], combined: Combined) -> bool:
-    return _step_begins_anew(roles, summaries[0]) or breaks_at_ends_alone(summaries, combined)
+    return (
+        _step_begins_anew(roles, summaries[0])
+        or any(changes_at_ends_alone(name, summaries, combined) for name in summaries[0].facts.suspects)
+        or breaks_at_ends_alone(summaries, combined)
+    )
 
 
 def _step_begins_anew(roles: Roles, first: BlockSummary) -> bool:
