@@ -198,14 +198,8 @@ class GroupedMoments:
         return GroupedMoments(counts, means, m2s, members, largest)
 
     def only(self, chosen: BoolArray) -> GroupedMoments:
-        """The others as if they were empty."""
-        return GroupedMoments(
-            np.where(chosen, self.counts, 0.0),
-            np.where(chosen, self.means, 0.0),
-            np.where(chosen, self.m2s, 0.0),
-            None if self.members is None else np.where(chosen, self.members, 0.0),
-            None if self.largest is None else np.where(chosen[:, None], self.largest, -np.inf),
-        )
+        """The others as if they were empty; of groups without weights and ranks."""
+        return GroupedMoments(*(np.where(chosen, part, 0.0) for part in (self.counts, self.means, self.m2s)))
 
     def stds(self, ddof: int = 0) -> FloatArray:
         """NaN where n <= ddof."""

@@ -55,7 +55,7 @@ def unit_parts(
     counts = np.bincount(
         np.searchsorted(inside[first], pooled.members, side="right") - 1, minlength=len(first)
     )
-    numbers = np.where(counts > 0, np.cumsum(counts > 0) - 1, -1)
+    numbers = np.cumsum(counts > 0) - 1
     piece = np.searchsorted(stops, inside[first], side="right")
     chosen = np.flatnonzero((piece < len(stops)) & (np.append(starts, 0)[piece] <= inside[first]))
     numbers = numbers[chosen][counts[chosen] > 0]

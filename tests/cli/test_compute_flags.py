@@ -234,7 +234,7 @@ def test_torch_in_double_and_in_single_precision(tmp_path):
     assert document["backend"].startswith("torch")
     document = computed("--precision", "single")
     found = np.array(pq.read_table(path)["advantage"].to_pylist())
-    assert found == pytest.approx(advantages(columns()), rel=1e-4, abs=1e-4)
+    assert found == pytest.approx(advantages(columns()), rel=2e-6, abs=2e-6)
     assert document["settings"]["precision"] == "single"
 
 

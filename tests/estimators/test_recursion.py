@@ -358,7 +358,8 @@ def test_single_precision_is_float32_and_close():
     block = rollout(5000, cut_rate=0.01)
     single = gae_block(**block, gamma=0.99, lam=0.95, precision="single")
     assert single.dtype == np.float32
-    np.testing.assert_allclose(single, gae_block(**block, gamma=0.99, lam=0.95), rtol=1e-3, atol=1e-4)
+    near = 100 * np.finfo(np.float32).eps  # roundings of sums that stay below 14
+    np.testing.assert_allclose(single, gae_block(**block, gamma=0.99, lam=0.95), rtol=near, atol=near)
 
 
 def test_out_is_written_and_returned():

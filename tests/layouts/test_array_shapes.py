@@ -159,6 +159,11 @@ def test_roles_of_dense_arrays(role: str, layout: str, rows: int | None, tmp_pat
     np.testing.assert_allclose(found, wanted, **CLOSE)
 
 
+def test_lanes_of_one_block_are_environments_of_their_own(tmp_path: Path) -> None:
+    """A case that the few above leave out: there each lane is a block."""
+    test_roles_of_dense_arrays("environments that stay", "time-major", None, tmp_path)
+
+
 @pytest.mark.turns
 @pytest.mark.parametrize("layout", ["time-major", "batch-major"])
 @pytest.mark.parametrize("is_longer", [False, True])
