@@ -194,11 +194,15 @@ def test_the_page_shows_the_decays_of_the_steps(run_gae: Any, tmp_path: Path) ->
     assert "difference" in page.stdout
 
 
-def test_a_trace_passes_masked_items_without_decay(tmp_path: Path) -> None:
-    """`--mask-mode gated`: what stands behind the gap has the weight that it has without it."""
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_trace_passes_masked_items_without_decay(tmp_path: Path, last: int) -> None:
+    """`--mask-mode gated`: what stands behind the gap has the weight that it has without it.
+
+    V behind a last item that is masked is that of no step.
+    """
     names = ("reward", "value", "q_value", "target_log_prob", "behaviour_log_prob")
     lists = {name: [rollout()[name][:8].tolist()] for name in names}
-    columns = {**lists, "response_mask": [[1, 1, 0, 0, 1, 1, 0, 1]]}
+    columns = {**lists, "response_mask": [[1, 1, 0, 0, 1, 1, 0, last]], "last_value": [0.75]}
     settings = {**settings_of("retrace"), "mask_mode": "gated", "masked_reward": "drop"}
     pq.write_table(pa.table(columns), tmp_path / "raw.parquet")
     gaecli.compute(tmp_path / "raw.parquet", tmp_path / "out.parquet", **settings)
