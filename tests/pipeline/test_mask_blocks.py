@@ -48,6 +48,10 @@ def test_a_mask_is_applied_block_by_block_wherever_no_step_goes_out_of_time(
                "terminated": random.random(shape) < 0.1, "mask": random.random(shape) < 0.6}  # fmt: skip
     content["q"] = content["values"]
     how = {"gamma": GAMMA, "lam": LAM, "estimator": estimator, "mask_column": "mask", "mask_mode": mode}
+    output, decay = "advantage", GAMMA * LAM
+    if estimator == "mc":  # the return alone, which V says nothing to
+        del how["lam"], content["values"]
+        output, decay = "return", GAMMA
     if estimator == "q-lambda":
         how["q_column"] = "q"
     with small_blocks(block_rows, store_bytes=400, dtype=np.float64) as folder:
@@ -57,14 +61,23 @@ def test_a_mask_is_applied_block_by_block_wherever_no_step_goes_out_of_time(
             columns["env_id"] = np.repeat(np.arange(shape[1]), shape[0])
             pq.write_table(pa.table(columns), path, row_group_size=17)
             gaecli.compute(path, layout="long", **how)
-            found = pq.read_table(path)["advantage"].to_numpy().reshape(shape[::-1]).T
+            found = pq.read_table(path)[output].to_numpy().reshape(shape[::-1]).T
         else:
             path = folder / "r.npz"
             np.savez(path, **content)
             gaecli.compute(path, layout="time-major", memory_bytes=100_000, **how)
-            found = np.load(path)["advantage"]
-    wanted = np.where(content["mask"], masked_recursion(content, mode, GAMMA * LAM), np.nan)
+            found = np.load(path)[output]
+    given = {"values": np.zeros(shape), **content}
+    wanted = np.where(content["mask"], masked_recursion(given, mode, decay), np.nan)
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("block_rows", [None, 3])
+@pytest.mark.parametrize("mode", ["zero", "gated"])
+def test_rewards_to_go_are_masked_so_too(mode: str, block_rows: int | None) -> None:
+    test_a_mask_is_applied_block_by_block_wherever_no_step_goes_out_of_time(
+        "time-major", mode, "mc", block_rows
+    )
 
 
 @pytest.mark.few(5)
