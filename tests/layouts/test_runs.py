@@ -9,6 +9,7 @@ from traps.passed_over import notes_of, plain_gae
 import gaecli
 from gaecli.commands import compute as run
 from gaecli.errors import UsageError
+from gaecli.layouts.runs import starts_of
 
 LENGTHS = np.array([5, 7, 4, 6, 5, 3])
 ENDS = np.cumsum(LENGTHS)
@@ -63,6 +64,15 @@ def advantages(path):
 
     with h5py.File(path) as file:
         return (file["advantage"] if "advantage" in file else file["data/advantage"])[()]
+
+
+def test_their_numbers_tell_where_trajectories_begin():
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(starts_of(name, array, 30), STARTS, err_msg=name)
+    # All rows belong to a trajectory; without a word that says so, a number below theirs is none of an end.
+    assert starts_of("x", ENDS - 1, 30) is starts_of("x", STARTS, 30) is starts_of("x", ENDS[:-1], 30) is None
+    assert starts_of("starts", STARTS + 1, 30) is starts_of("splits", STARTS, 30) is None
+    np.testing.assert_array_equal(starts_of("x", np.array([2, 0, 28]), 30), [0, 2])  # one has no rows
 
 
 @pytest.mark.turns
