@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from covers import others, turns
+from estimators.kind_loops import n_step
 from hypothesis import given
 from hypothesis import strategies as st
+from matrix.rollout import Rollout
 from pipeline.rollout_tables import a_table
 from pipeline.running import STORE_BYTES, columns_of, small_blocks
 from profiles import examples
@@ -111,6 +113,23 @@ def test_arrays_of_times_are_cut_between_times() -> None:
             gaecli.compute(folder / "r.npz", layout="time-major", estimator="n-step", n_steps=6, gamma=GAMMA)
             found.append(dict(np.load(folder / "r.npz")))
     same(*found)
+
+
+def test_one_lane_of_a_row_group_may_go_on_alone(tmp_path: Path) -> None:
+    """Environments take turns; that of the second alone ends with the first row group, and none with the last."""
+    rewards, values = np.random.default_rng(1).normal(size=(2, 2, 8))
+    terminated = np.zeros((2, 8), bool)
+    terminated[:, -1] = terminated[0, 5] = terminated[1, 3] = True
+    following = np.append(values[:, 1:], np.zeros((2, 1)), axis=1)
+    columns = {"reward": rewards, "value": values, "terminated": terminated, "env_id": np.indices((2, 8))[0]}
+    path = tmp_path / "r.parquet"
+    table = pa.table({name: array.T.reshape(-1) for name, array in columns.items()})
+    pq.write_table(table, path, row_group_size=8)
+    with small_blocks(8, dtype=np.float64):
+        gaecli.compute(path, gamma=GAMMA, estimator="n-step", n_steps=3)
+    wanted = n_step(Rollout(rewards, values, following, terminated, np.zeros((2, 8), bool)), 3)
+    found = columns_of(path)["advantage"].reshape(8, 2).T
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_only_what_lies_in_several_blocks_has_to_fit(tmp_path: Path) -> None:
