@@ -75,6 +75,36 @@ def test_groups_have_the_moments_of_their_numbers(
         assert_exact(found.group(group), array[groups == group])
 
 
+def assert_weighed(found: GroupedMoments, group: int, numbers: np.ndarray, weights: np.ndarray) -> None:
+    top = [*sorted(numbers.tolist(), reverse=True), -math.inf, -math.inf][:2]
+    assert (found.counts[group], found.sizes[group]) == (weights.sum(), len(numbers))
+    assert found.largest is None or found.largest[group].tolist() == top
+    if weights.any():
+        mean = np.average(numbers, weights=weights)
+        assert found.means[group] == pytest.approx(mean, rel=1e-13)
+        assert found.m2s[group] == pytest.approx(weights @ (numbers - mean) ** 2, rel=1e-13)
+
+
+def test_weights_are_how_often_a_number_counts_and_the_two_largest_are_kept() -> None:
+    random = np.random.default_rng(0)
+    numbers, weights = random.integers(-50, 50, 40) / 8, random.integers(0, 4, 40) / 2
+    groups = random.integers(0, 4, 40)  # and an empty one
+    first, second = (
+        GroupedMoments.of(numbers[rows], groups[rows], 5, weights[rows], with_largest=True)
+        for rows in (slice(0, 9), slice(9, None))
+    )
+    for group in range(5):
+        own = groups == group
+        assert_weighed(first.merge(second), group, numbers[own], weights[own])
+    ones = np.ones(40)
+    assert_weighed(GroupedMoments.of_all(numbers, weights), 0, numbers, weights)
+    assert_weighed(GroupedMoments.of_all(numbers, weights, with_largest=True), 0, numbers, weights)
+    ranked = GroupedMoments.of_all(numbers, with_largest=True)
+    assert ranked.largest is not None
+    assert_weighed(ranked, 0, numbers, ones)
+    assert_weighed(GroupedMoments.of_all(numbers), 0, numbers, ones)
+
+
 @pytest.mark.few(16)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
 @pytest.mark.parametrize("offset", [0, 3000, 1 << 20])
