@@ -67,6 +67,26 @@ def test_a_bad_cell_drops_its_episode_and_changes_no_bit_of_another(
         assert summary.columns["advantage"].mean == pytest.approx(kept.mean(), abs=1e-9 * rollout.scale)
 
 
+@pytest.mark.parametrize("row", [3, 5, 8])
+def test_a_bad_cell_drops_its_episode_in_the_blocks_before_and_behind(row: int) -> None:
+    """Of rows 3 to 8, which lie in four blocks: it is in the first, in one between, or in the last of them."""
+    random = np.random.default_rng(1)
+    rewards, values = random.normal(size=(2, 12))
+    ends = np.isin(np.arange(12), [2, 8, 11])
+    table = pa.table({"reward": rewards, "value": values, "terminated": ends})
+    wanted, later = np.zeros(12), 0.0
+    for t in range(11, -1, -1):
+        goes_on = 0.0 if ends[t] else 1.0
+        delta = rewards[t] + goes_on * 0.99 * values[(t + 1) % 12] - values[t]
+        wanted[t] = later = delta + goes_on * 0.99 * 0.95 * later
+    wanted[3:9] = np.nan
+    with small_blocks(2, dtype=np.float64) as folder:
+        path = folder / "r.parquet"
+        pq.write_table(with_cell(table, "reward", row, float("nan")), path, row_group_size=2)
+        _, found = computed(path, on_nan="drop-episode")
+    np.testing.assert_allclose(found["advantage"], wanted, rtol=1e-12, atol=1e-12)
+
+
 @examples(25)
 @given(rollout=rollouts(max_steps=8), data=st.data(), rows_per_block=st.integers(1, 12), cell=BAD)
 def test_a_dropped_episode_takes_no_part_in_normalization(
