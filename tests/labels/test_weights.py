@@ -83,20 +83,25 @@ def test_progress_of_exactly_kappa_is_weighed_and_none_is_not_negative() -> None
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
-@pytest.mark.few(2)
+#: Many episodes in a block of a few rows, and some that go through several.
+SHORT = Recording([3, 1, 2, 9, 1, 4, 12, 2, 5, 3, 4, 2, 5, 3, 4, 4, 5, 1], [True, False, True] * 6)
+
+
 @pytest.mark.parametrize(
-    ("rows", "store", "chunk"),
+    ("rows", "store", "chunk", "recording"),
     [
-        pytest.param(2, 0, 4, marks=pytest.mark.slow),
-        (5, None, 50),
-        (7, 0, 1),
-        (17, 0, 4),
-        pytest.param(17, 0, 20, marks=pytest.mark.slow),
-        (10_000, None, 50),
+        (2, 0, 3, SHORT),
+        (3, None, 4, SHORT),
+        (10_000, None, 50, random_recording(13, 12)),
+        *(
+            pytest.param(*case, random_recording(13, 12), marks=pytest.mark.slow)
+            for case in ((2, 0, 4), (5, None, 50), (7, 0, 1), (17, 0, 4), (17, 0, 20))
+        ),
     ],
 )
-def test_progress_is_compared_across_blocks_and_files(rows: int, store: int | None, chunk: int) -> None:
-    recording = random_recording(13, 12)
+def test_progress_is_compared_across_blocks_and_files(
+    rows: int, store: int | None, chunk: int, recording: Recording
+) -> None:
     random = np.random.default_rng(14)
     progress = [
         None if random.random() < 0.05 else float(step)
@@ -104,8 +109,12 @@ def test_progress_is_compared_across_blocks_and_files(rows: int, store: int | No
     ]
     with small_blocks(rows, store_bytes=store) as folder:
         columns = recording.columns(progress=pa.array(progress, pa.float64()))
+        if rows == 3:  # an episode after the other in one lane, as nothing but flags tells them apart
+            columns = {**columns, "next.done": recording.ends}
+            del columns["episode_index"], columns["frame_index"]
         table = pa.table(columns)
-        for index, (start, stop) in enumerate([(0, 101), (101, 103), (103, None)]):
+        middle = table.num_rows // 2
+        for index, (start, stop) in enumerate([(0, middle), (middle, middle + 2), (middle + 2, None)]):
             part = table.slice(start, None if stop is None else stop - start)
             pq.write_table(part, folder / f"part-{index:05d}-of-00003.parquet")
         summary = gaecli.compute(
