@@ -185,6 +185,8 @@ def test_a_sidecar_leaves_the_file_alone(builder: Builder, path: Path) -> None:
     compute(path, sidecar=True)
     assert path.read_bytes() == before
     assert path.with_name("rollouts.gae.parquet").exists()
+    (again,) = compute(path, sidecar=True).files
+    assert again.status == "up to date"
 
 
 def test_the_memory_limit_does_not_change_the_numbers(builder: Builder, path: Path) -> None:
