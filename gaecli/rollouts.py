@@ -389,6 +389,23 @@ class Block:
         numbers = np.cumsum(is_last)
         return (numbers - is_last).astype(np.int64), np.flatnonzero(is_last)
 
+    def kept_trajectories(self, numbers: IndexArray) -> BoolArray:
+        """By the `numbers` of `trajectories`: the mask keeps a step of it, as far as the block has it."""
+        counts = np.ones(self.num_steps, np.bool_) if self.masked is None else ~self.masked
+        if self.is_step is not None:
+            counts = counts & self.is_step
+        found: BoolArray = np.bincount(numbers, weights=counts) > 0
+        return found
+
+    def lanes_in_time(self) -> tuple[IndexArray, IndexArray]:
+        """First steps of lanes, and those behind the last ones, whatever trajectories they hold; none of closed ones.
+
+        Of rows one after the other `lanes` are only the trajectories at both ends, and these are one lane in time.
+        """
+        if self.stream_ends is not None or not self.lanes.count:
+            return self.lanes.starts, self.lanes.stops
+        return np.zeros(1, np.int64), np.array([self.num_steps], np.int64)
+
     def has_successor(self) -> BoolArray:
         """[N] the next step of the block is the next one in time, of whatever trajectory."""
         has = np.ones(self.num_steps, np.bool_)

@@ -52,7 +52,9 @@ class Hits:
     unit: str = "row"
 
     def merge(self, later: Hits) -> Hits:
-        return replace(self, count=self.count + later.count)
+        # What a block finds of the last step of the one before may be the first of that.
+        is_first = self.file == later.file and None not in (self.row, later.row) and later.row < self.row  # type: ignore[operator]
+        return replace(later if is_first else self, count=self.count + later.count)
 
     def weigh(self) -> Hits | None:
         return self
@@ -184,10 +186,19 @@ class Window:
     def hits(self, where: BoolArray, message: Callable[[int], str]) -> Hits | None:
         if not where.any():
             return None
-        first = int(np.argmax(where))
-        row = int(self.rows_of(np.array([first]))[0])
+        first, row = self._first(where)
         place, path = self.carried.get(first) or (self.place_of(row), str(self.context.path))
         return Hits(int(np.count_nonzero(where)), message(first), row, place, path)
+
+    def _first(self, where: BoolArray) -> tuple[int, int]:
+        """(step, row) of the first row that holds one of these, which is the first one of some lane."""
+        hits = np.flatnonzero(where)
+        begins = np.searchsorted(hits, [0, *(stop for _, stop in self.lanes)])
+        firsts = hits[np.unique(begins[begins < len(hits)])]
+        rows = self.rows_of(firsts)
+        is_earlier = np.array([int(step) in self.carried for step in firsts.tolist()], np.bool_)
+        index = int(np.lexsort((rows, ~is_earlier))[0])
+        return int(firsts[index]), int(rows[index])
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,10 @@ def truncation_as_termination(window: Window) -> _Limit | None:
     """Terminal ends at one constant, longest length."""
     if window.context.settings.success_column is not None:  # an episode is over then, whatever ended it
         return None
-    over = np.flatnonzero(window.ended & window.end_is_new)
+    ended = window.ended & window.end_is_new
+    if window.is_masked is not None:  # padding is no step, and all of one length
+        ended &= ~window.is_masked
+    over = np.flatnonzero(ended)
     if not len(over):
         return None
     lengths = window.past.ages(over)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ class _OpenTail:
     #: Whether its trajectory went on there, and the reward of the step before.
     came_on: bool
     earlier_reward: float
+    #: A row behind it that is no step, at the start of a later block, says that it ends its trajectory.
+    ended_late: bool = False
 
 
 @dataclass(eq=False)
@@ -61,6 +64,8 @@ class _Draft:
     first_ids: Sequence[Hashable]
     last_ids: Sequence[Hashable]
     first_is_start: Sequence[bool]
+    #: The ids of other steps than the first and the last. None: a lane has one.
+    ids_at: Callable[[IndexArray], Sequence[Hashable]] | None = None
 
     @property
     def stops(self) -> IndexArray:
@@ -71,7 +76,9 @@ class _Draft:
         return any(identity not in ((), None) for identity in self.first_ids)
 
     def take(self, which: IndexArray) -> None:
-        """Only these steps, in this order within their lanes."""
+        """Only these steps, in this order within their lanes; of lanes that have some."""
+        firsts, stops = np.searchsorted(which, self.starts), np.searchsorted(which, self.stops)
+        lanes = np.flatnonzero(stops > firsts).tolist()
         for name, array in self.arrays.items():
             if name in ("in_lane", "follows"):  # of a step and the one before, whoever that is now
                 breaks = np.cumsum(~array)[which]
@@ -80,7 +87,15 @@ class _Draft:
                 self.arrays[name] = array[which]
         rows_of = self.rows_of
         self.rows_of = lambda steps: rows_of(which[steps])
-        self.starts = np.searchsorted(which, self.starts).astype(np.int64)
+        self.starts = firsts[lanes].astype(np.int64)
+        self.keys = [self.keys[lane] for lane in lanes]
+        self.first_is_start = [self.first_is_start[lane] for lane in lanes]
+        if self.ids_at is None:
+            self.first_ids = [self.first_ids[lane] for lane in lanes]
+            self.last_ids = [self.last_ids[lane] for lane in lanes]
+        else:
+            self.first_ids = self.ids_at(which[firsts[lanes]])
+            self.last_ids = self.ids_at(which[stops[lanes] - 1])
 
 
 class Windows:
@@ -111,11 +126,24 @@ class Windows:
         else:
             draft = _dense_or_nested(block)
         if block.is_step is not None:
+            self._end_before_padding(draft, block)
             draft.take(np.flatnonzero(block.is_step))
         if not len(draft.arrays["rewards"]):
             return None
         self.is_unsorted |= num_unsorted > 0
         return self._finish(context, draft, columns, start, block, (num_unsorted, first_unsorted))
+
+    def _end_before_padding(self, draft: _Draft, block: Block) -> None:
+        """Rows that are no steps, at the starts of lanes, end the trajectories of the steps before them."""
+        # Of rows one after the other the block tells both ends, and the draft has one lane.
+        paddings = block.lanes.first_padding[: len(draft.keys)].tolist()
+        for key, identity, padding in zip(draft.keys, draft.first_ids, paddings, strict=False):
+            tail = self._tails.get(key)
+            if padding < 0 or tail is None or tail.identity != identity:
+                continue
+            if not (tail.cells["terminated"] or tail.cells["truncated"]):
+                flag = "terminated" if padding else "truncated"
+                self._tails[key] = replace(tail, cells={**tail.cells, flag: True}, ended_late=True)
 
     def _finish(
         self,
@@ -198,7 +226,7 @@ class Windows:
         is_start = np.array([draft.first_is_start[lane] for lane in lanes], np.bool_)
         same = [tail.identity == draft.first_ids[lane] for tail, lane in zip(tails, lanes, strict=True)]
         arrays["is_new"][carried_at] = arrays["lane_starts"][carried_at] = False
-        arrays["end_is_new"][carried_at] = is_start
+        arrays["end_is_new"][carried_at] = is_start | np.array([tail.ended_late for tail in tails], np.bool_)
         if lanes:  # else these may be arrays of the block
             arrays["in_lane"][carried_at + 1] = True
             arrays["follows"][carried_at + 1] = same
@@ -261,7 +289,8 @@ def _with_ids(
     first_ids, last_ids = labels_at(moved, starts), labels_at(moved, lasts)
     if not ids:
         first_ids = last_ids = [()] * len(starts)
-    return _Draft(arrays, placement.rows_of_steps, starts, keys, first_ids, last_ids, first_is_start)
+    ids_at = (lambda steps: labels_at(moved, steps)) if ids else None
+    return _Draft(arrays, placement.rows_of_steps, starts, keys, first_ids, last_ids, first_is_start, ids_at)
 
 
 def _moved(column: Column, placement: Placement) -> Column:

@@ -194,6 +194,10 @@ class _Checker:
         self.ledger = ledger if has_groups else None
         #: Trajectories go on in other blocks: what they score is known once all of them were seen.
         self._is_crossing = any(opened.layout.crosses_blocks for opened in stream.files)
+        #: No steps can be made of some block: what the others say of steps is of no use without it.
+        self._lacks_steps = False
+        #: Rows of one trajectory stand between those of others, and `compute` took them key by key.
+        self._is_by_key = False
         #: Of rows that are gone over twice, by the rules and by `compute`.
         self._room = Room(int(stream.memory_bytes * _KEPT_SHARE))
         self.stream = replace(stream, files=[self._kept(opened) for opened in stream.files])
@@ -227,10 +231,18 @@ class _Checker:
         is_asked = self._compares or any(rule.scope in ("run", "between") for rule in self.rules)
         first_look = self._first_look(rules) if is_asked else None
         rules.finish()
-        if windows.is_unsorted and self.block_rows < self.stream.num_rows and self._fits:
-            self._evidence, self.contexts, self.num_rows = {}, [], 0
+        is_cut = self.block_rows < self.stream.num_rows
+        if self._is_by_key and is_cut and not self._fits:  # a row has others of its trajectory anywhere
+            self._lacks_steps = True
+        elif (windows.is_unsorted or self._is_by_key) and is_cut and self._fits:
+            self._evidence, self.contexts, self.num_rows, self._lacks_steps = {}, [], 0, False
             RulesAhead(self._looked_at(self.stream.num_rows, Windows())).finish()
-        weighed = {code: hits for code, found in self._evidence.items() if (hits := found.weigh())}
+        of_steps = {rule.code for rule in self.rules if rule.scope == "steps"} if self._lacks_steps else ()
+        weighed = {
+            code: hits
+            for code, found in self._evidence.items()
+            if code not in of_steps and (hits := found.weigh())
+        }
         findings = [
             _finding(rule, weighed[rule.code], self._path)
             for rule in self.rules
@@ -321,6 +333,7 @@ class _Checker:
         try:
             return windows.window(context, layout, start, columns)
         except GaeError:  # told by a rule about cells, or at the end by the last rule
+            self._lacks_steps = True
             return None
 
     def _found_in_block(self, block: _BlockSubjects) -> tuple[int, dict[str, Observation]]:
@@ -368,7 +381,7 @@ class _Checker:
                 add_groups(self.ledger, stream, context, self.contexts)
         except GaeError as error:
             return FirstLook(path, error)
-        self.edges = stream.edges
+        self.edges, self._is_by_key = stream.edges, stream.opened.row_order.by_key
         return FirstLook(path, notes=stream.warnings)
 
 

@@ -297,7 +297,7 @@ class LongLayout:
         ends = Ends(found.ended, done, same, is_step)
         return replace(
             facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
-            lost=lost_rewards(rewards, counted, found.padding, found.cells.locate),
+            lost=lost_rewards(rewards, counted, found.padding, found.cells.locate, arrangement.placement),
             suspects=self._traces(start, columns, arrangement, found.inside),
             id_holes=rows.id_holes,
         )

@@ -267,5 +267,5 @@ def carries_between(
 
 def _has_more(summary: BlockSummary) -> bool:
     """Something of it goes from block to block that only all of them together tell."""
-    more = (summary.sums, summary.parts, summary.first_progress, summary.units, summary.in_time)
+    more = (summary.sums, summary.parts, summary.first_progress, summary.units, summary.in_time, summary.kept)
     return bool(summary.others) or any(one is not None for one in more)

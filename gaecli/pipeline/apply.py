@@ -213,7 +213,7 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
     dropped = block.dropped
     totals = Totals(
         counts=episode_counts(settled),
-        bootstrapped=bootstrap_counts(settled.prepared, settings),
+        bootstrapped=bootstrap_counts(settled.prepared, settings, settled.left_out),
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),
         dropped_steps=0 if dropped is None else int(np.count_nonzero(dropped)),
         unestimated_steps=_num_true(settled.counts, block) - _num_true(settled.estimated, block),
@@ -276,19 +276,28 @@ def _num_true(flags: BoolArray | None, block: Block) -> int:
 def episode_counts(settled: Settled) -> EpisodeCounts:
     block = settled.block
     real = is_real(block)
-    ends = np.flatnonzero(block.cuts if real is None else block.cuts & real)
+    is_end = block.cuts if real is None else block.cuts & real
+    ends = np.flatnonzero(is_end if settled.left_out is None else is_end & ~settled.left_out)
     terminated = int(np.count_nonzero(block.terminated[ends]))
     truncated = int(np.count_nonzero(block.truncated[ends]))
     steps = _num_true(settled.counts, block)
     return EpisodeCounts(steps, len(ends), terminated, truncated, len(ends) - terminated - truncated)
 
 
-def bootstrap_counts(prepared: Block, settings: Settings) -> BootstrapCounts:
-    """Ends that needed a value, by source: what the file gave, and what a rule put in its place."""
-    bare = int(np.count_nonzero(needs_bootstrap(prepared)))
-    needs_any = prepared.cuts & ~prepared.terminated
+def bootstrap_counts(
+    prepared: Block, settings: Settings, left_out: BoolArray | None = None
+) -> BootstrapCounts:
+    """Ends that needed a value, by source: what the file gave, and what a rule put in its place.
+
+    `left_out`: of steps of trajectories that do not count.
+    """
+    needs_value, needs_any = needs_bootstrap(prepared), prepared.cuts & ~prepared.terminated
     real = is_real(prepared)
-    ends = np.flatnonzero(needs_any if real is None else needs_any & real)
+    if real is not None:
+        needs_any &= real
+    if left_out is not None:
+        needs_value, needs_any = needs_value & ~left_out, needs_any & ~left_out
+    bare, ends = int(np.count_nonzero(needs_value)), np.flatnonzero(needs_any)
     filled = int(np.count_nonzero(prepared.filled[ends])) if prepared.filled is not None else 0
     given = len(ends) - bare - filled
     if settings.bootstrap == "current":

@@ -56,6 +56,8 @@ class BlockSummary:
     last_rows: IndexArray
     head_dropped: BoolArray
     tail_dropped: BoolArray
+    #: Under a mask, [lanes] it keeps a step of what the block has of the trajectory at the start, and at the end.
+    kept: tuple[BoolArray, BoolArray] | None = None
     #: What the block has of the trajectories at its borders, where whole ones are summed.
     sums: LaneSums | None = None
     #: What is known of the success of its episodes, before they have rewards.
@@ -234,6 +236,7 @@ def summarise(
         last_rows=scanned.start + block.file_rows(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],
+        kept=_kept(block),
         sums=None if scanned.sums is None else scanned.sums.at_borders(prepared),
         parts=scanned.parts,
         first_progress=_first_progress(block, estimator.settings),
@@ -241,6 +244,14 @@ def summarise(
         others=_others(scanned, address, estimator, settings),
         in_time=_first_rows(block) if looks_ahead else None,
     )
+
+
+def _kept(block: Block) -> tuple[BoolArray, BoolArray] | None:
+    if block.masked is None or not block.lanes.count:
+        return None
+    numbers, _ = block.trajectories()
+    kept = block.kept_trajectories(numbers)
+    return kept[numbers[block.lanes.starts]], kept[numbers[block.lanes.stops - 1]]
 
 
 def _chain(block: Block) -> ChainFacts | None:

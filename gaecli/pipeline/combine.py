@@ -46,6 +46,9 @@ class Carry:
     #: Of these trajectories, sums over all of their steps; NaN elsewhere. [lanes, 0] where nothing is summed.
     head_sums: FloatArray
     tail_sums: FloatArray
+    #: A mask keeps some step of these trajectories; False elsewhere.
+    head_kept: BoolArray
+    tail_kept: BoolArray
     #: Where progress makes weights: that of the steps that follow the lane in its last trajectory.
     following: Following | None = None
     #: Of the same block with the rewards of other streams (`--stream`).
@@ -175,6 +178,8 @@ def _filled(
         _refuse_missing(summaries, everything, combined, found.lacks, path_of)
     heads, tails = chains(found.successors, _is_through(summaries))
     everything.head_chains[:], everything.tail_chains[:] = heads, tails
+    if any(summary.kept is not None for summary in summaries):
+        _spread_kept(summaries, everything)
     return combined
 
 
@@ -229,6 +234,19 @@ def _spread_drops(summaries: Sequence[BlockSummary], everything: Carry, combined
         everything.tail_dropped[lost[is_through[lost]]] = True
 
 
+def _spread_kept(summaries: Sequence[BlockSummary], everything: Carry) -> None:
+    """A mask keeps a step of a trajectory over several blocks where one of them has such a step."""
+    every = [(np.ones(one.lanes.count, np.bool_),) * 2 if one.kept is None else one.kept for one in summaries]
+    sides = [np.concatenate(side) for side in zip(*every, strict=True)]
+    chains_of = everything.head_chains, everything.tail_chains
+    # The last one stands for lanes that no trajectory goes beyond.
+    kept = np.zeros(int(max(numbers.max(initial=-1) for numbers in chains_of)) + 2, np.bool_)
+    for numbers, has in zip(chains_of, sides, strict=True):
+        kept[numbers[has]] = True
+    kept[-1] = False
+    everything.head_kept[:], everything.tail_kept[:] = (kept[numbers] for numbers in chains_of)
+
+
 def _refuse_missing(
     summaries: Sequence[BlockSummary],
     everything: Carry,
@@ -273,7 +291,7 @@ def _is_through(summaries: Sequence[BlockSummary]) -> BoolArray:
 
 
 def empty_carry(count: int, num_sums: int = 0) -> Carry:
-    no = [np.zeros(count, np.bool_) for _ in range(4)]
+    no = [np.zeros(count, np.bool_) for _ in range(6)]
     return Carry(
         np.zeros(count),
         np.zeros(count),
@@ -287,6 +305,8 @@ def empty_carry(count: int, num_sums: int = 0) -> Carry:
         np.full(count, -1, np.int64),
         np.full((count, num_sums), np.nan),
         np.full((count, num_sums), np.nan),
+        no[4],
+        no[5],
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray, Names
 from gaecli.choices import Bootstrap, OpenEnds
 from gaecli.layouts.keys import numbers_of
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.records import dataclass
+from gaecli.rollouts import Lanes
 
 #: With so many lanes to a block that go on, block by block in arrays is faster than lane by lane.
 _WIDE = 8
@@ -87,20 +88,7 @@ class JoinedLanes:
 
     def followers(self) -> IndexArray:
         """[lanes] the first lane with the same key in the next block that has one; -1 where none has."""
-        if len(self._counts) == 1:
-            return np.full(self.count, -1, np.int64)
-        slots = numbers_of([lanes.keys for lanes in self._lanes])
-        blocks = np.repeat(np.arange(len(self._counts)), self._counts)
-        order = np.argsort(slots, kind="stable")
-        slots, blocks = slots[order], blocks[order]
-        is_other_slot = np.concatenate(([True], slots[1:] != slots[:-1]))
-        # Of two runs of one lane in a block the first is what the block before goes on with.
-        begins = is_other_slot | np.concatenate(([True], blocks[1:] != blocks[:-1]))
-        firsts = order[begins]
-        following = np.append(np.where(is_other_slot[begins][1:], -1, firsts[1:]), -1)
-        followers = np.empty(self.count, np.int64)
-        followers[order] = following[np.cumsum(begins) - 1]
-        return followers
+        return followers_of([lanes.keys for lanes in self._lanes])
 
     def _identities(self) -> tuple[IndexArray, IndexArray]:
         """The numbers of the first and of the last ids; 0 where there is none."""
@@ -224,6 +212,38 @@ class JoinedLanes:
                 flows[lane] = starts[lane] + slopes[lane] * estimate
         estimates[going[::-1]] = found
         return np.array(flows)
+
+
+def followers_of(keys: Sequence[Names]) -> IndexArray:
+    """[lanes] the first lane with the same key in the next block that has one; -1 where none has.
+
+    `keys`: those of the lanes of each block.
+    """
+    counts = [len(of_block) for of_block in keys]
+    if len(counts) == 1 or not sum(counts):
+        return np.full(sum(counts), -1, np.int64)
+    slots = numbers_of(keys)
+    blocks = np.repeat(np.arange(len(counts)), counts)
+    order = np.argsort(slots, kind="stable")
+    slots, blocks = slots[order], blocks[order]
+    is_other_slot = np.concatenate(([True], slots[1:] != slots[:-1]))
+    # Of two runs of one lane in a block the first is what the block before goes on with.
+    begins = is_other_slot | np.concatenate(([True], blocks[1:] != blocks[:-1]))
+    firsts = order[begins]
+    following = np.append(np.where(is_other_slot[begins][1:], -1, firsts[1:]), -1)
+    followers = np.empty(len(order), np.int64)
+    followers[order] = following[np.cumsum(begins) - 1]
+    return followers
+
+
+def followers_in_time(summaries: Sequence[BlockSummary]) -> IndexArray:
+    """The same of lanes in time (`Block.lanes_in_time`)."""
+    return followers_of([summary.lanes.keys[: num_in_time(summary.lanes)] for summary in summaries])
+
+
+def num_in_time(lanes: Lanes) -> int:
+    """How many lanes in time a block has: the trajectories at both ends of one of them have one key."""
+    return 1 if lanes.count > 1 and bool(lanes.keys[0] == lanes.keys[1]) else lanes.count
 
 
 def chains(successors: IndexArray, is_through: BoolArray) -> tuple[IndexArray, IndexArray]:

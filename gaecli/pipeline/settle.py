@@ -55,6 +55,8 @@ class Settled:
     scored_as_zero: BoolArray | None = None
     #: By name, the block with the rewards of each stream (`--stream`); `advantages` are their weighted sum.
     streams: Mapping[str, Settled] = field(default_factory=dict)
+    #: [N] steps of trajectories of which a mask keeps none: they are no episodes. None: there are none such.
+    left_out: BoolArray | None = None
 
     def counted(self, numbers: Array) -> Array:
         """What enters statistics: of steps that count and have an advantage."""
@@ -159,6 +161,7 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator, is_last: bool
         estimated = _all_of(estimated, ~unscored)
     measured = _measured(counts, estimated, estimator)
     measures_units = estimator.settings.convention.normalizes_units
+    left_out = None if block.masked is None else _left_out(block, carry)
     return Settled(
         block,
         prepared,
@@ -175,6 +178,7 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator, is_last: bool
         scores,
         unscored,
         as_zero,
+        left_out=left_out,
     )
 
 
@@ -243,6 +247,15 @@ def _with_ends(block: Block, carry: Carry) -> Block:
 
         block = with_units_ahead(block, carry.units.ahead.exist, carry.units.ahead.same)
     return block if carry.next_rows is None else replace(block, next_rows=carry.next_rows)
+
+
+def _left_out(block: Block, carry: Carry) -> BoolArray | None:
+    """`block` has what is known of its ends."""
+    numbers, _ = block.trajectories()
+    kept = block.kept_trajectories(numbers)
+    kept[numbers[block.lanes.starts[carry.head_kept]]] = True
+    kept[numbers[block.lanes.stops[carry.tail_kept] - 1]] = True
+    return None if kept.all() else ~kept[numbers]
 
 
 def is_real(block: Block) -> BoolArray | None:

@@ -98,6 +98,16 @@ class TestFlags:
     def test_flags_stored_as_floats_are_those_of_cleanrl_and_stable_baselines3(self, clean, examine):
         assert examine({**clean, "terminated": clean["terminated"].astype(np.float32)}).codes == set()
 
+    def test_padding_that_a_mask_leaves_out_is_no_end_at_a_limit(self, examine):
+        """All padded to the limit, with the flag on the last row of padding."""
+        columns = _with_time_limit(25)
+        rows = np.arange(len(columns["reward"])) - np.searchsorted(
+            columns["episode_id"], columns["episode_id"]
+        )
+        columns["mask"] = rows < 20
+        examined = examine(columns, columns={"mask": "mask"}, mask_mode="zero")
+        assert "GAE005" not in examined.codes
+
     def test_flags_stored_as_integers(self, clean, examine):
         columns = {**clean, "terminated": clean["terminated"].astype(np.int64)}
         finding = examine(columns).one("GAE006")

@@ -294,3 +294,24 @@ def test_numbers_of_slots_behind_a_row_that_stand_for_the_value_beyond_it_are_to
     ends = np.arange(9) == np.array(lengths)[:, None] - 1
     for flag in ("terminated", "truncated"):
         assert masked_outcome(tmp_path, layout, content | {flag: ends})[1] == []
+
+
+@pytest.mark.parametrize("mode", ["zero", "keep", "gated"])
+@pytest.mark.parametrize("rows", [None, 4])
+def test_trajectories_of_masked_rows_alone_are_no_episodes(mode: str, rows: int | None) -> None:
+    """Five of six rows: two that end, one that stays open, and two of padding, one of which goes over a border."""
+    episode = np.repeat(np.arange(5), 6)
+    is_real = ~np.isin(episode, [1, 4])
+    ended = (np.arange(30) % 6 == 5) & np.isin(episode, [0, 2])
+    columns = {
+        "reward": np.where(is_real, 1.0, 0.0),
+        "value": np.full(30, 0.5) * is_real,
+        "terminated": ended,
+    }
+    with small_blocks(rows) as folder:
+        path = folder / "r.parquet"
+        pq.write_table(pa.table({**columns, "episode_id": episode, "mask": is_real}), path)
+        summary = gaecli.compute(path, mask_column="mask", mask_mode=mode)
+    totals = summary.totals
+    assert (totals.episodes, totals.terminated, totals.open) == (3, 2, 1)
+    assert [note.count for note in summary.warnings if note.code == "bootstrap-zero"] == [1]

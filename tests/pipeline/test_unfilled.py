@@ -179,6 +179,19 @@ class TestNoTail:
             columns[name][15:20] = 0
         assert "unfilled-tail" not in notes_of(table(tmp_path / "run.parquet", columns))
 
+    @pytest.mark.parametrize("layout", ["time-major", "batch-major"])
+    @pytest.mark.parametrize("length", [3, 5])
+    def test_lanes_too_short_to_tell_it_from_a_critic_that_is_clipped(self, tmp_path, layout, length):
+        """One state of few is beyond the clip for as long as the lane is seen, or from its second step on."""
+        rng = np.random.default_rng(4)
+        values = rng.normal(2, 0.3, size=(length, 8))
+        values[:, 3] = 0
+        values[1 if length > 3 else 0 :, 5] = 0
+        arrays = {"rewards": np.zeros((length, 8)), "values": values}
+        turned = {name: cells if layout == "time-major" else cells.T for name, cells in arrays.items()}
+        np.savez(tmp_path / "run.npz", **turned)
+        assert "unfilled-tail" not in notes_of(tmp_path / "run.npz", layout=layout)
+
 
 class TestNoNumbers:
     @pytest.mark.parametrize("shape", [(-1,), (-1, 4)], ids=["flat", "dense"])

@@ -8,13 +8,13 @@ tells of; where it does so one row beside them all, the flags belong to other ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import field, fields
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from gaecli.array_types import Array, BoolArray, FloatArray, Names
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray, Names
 from gaecli.formats.base import Column
 from gaecli.layouts.evidence.interleaved import TurnFacts, times_in, turns_in
 from gaecli.layouts.evidence.scattered import ScatterFacts, scatter_in
@@ -88,6 +88,23 @@ class ColumnBreaks:
     is_text: bool = False
     #: Whether the rows stand in another order than that of the column.
     scatter: ScatterFacts | None = None
+    #: By the reading, [lanes] whether it breaks off between the first two steps of a lane, and between the last two.
+    at_edges: Mapping[Reading, tuple[BoolArray, BoolArray]] = field(default_factory=dict)
+
+
+class LanePairs(NamedTuple):
+    """How many pairs a block has, and [lanes] what other blocks ask of the first and of the last one of each lane."""
+
+    total: int = 0
+    #: Known ends that a step follows.
+    ended: int = 0
+    #: There is one step, and no pair.
+    is_single: BoolArray = np.zeros(0, np.bool_)
+    #: A known end is between the first two steps, and between the last two.
+    first_ended: BoolArray = np.zeros(0, np.bool_)
+    last_ended: BoolArray = np.zeros(0, np.bool_)
+    #: The row of the file that the first step stands in.
+    first_rows: IndexArray = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +114,8 @@ class Neighbours:
     follow: BoolArray
     #: A known end stands between them.
     ended: BoolArray
+    #: [lanes] the first and the last pair; the numbers of others where a lane has none.
+    edges: tuple[IndexArray, IndexArray]
 
     @classmethod
     def of(cls, block: Block) -> Neighbours | None:
@@ -106,12 +125,31 @@ class Neighbours:
         follow = np.ones(max(block.num_steps - 1, 0), np.bool_)
         if block.stream_ends is not None:
             follow[block.stream_ends[block.stream_ends < len(follow)]] = False
-        return cls(follow, block.cuts[:-1] & follow)
+        starts, stops = block.lanes_in_time()
+        return cls(follow, block.cuts[:-1] & follow, (starts, stops - 2))
 
-    @property
-    def counts(self) -> tuple[int, int]:
-        """(pairs, known ends that a step follows)."""
-        return int(np.count_nonzero(self.follow)), int(np.count_nonzero(self.ended))
+    @classmethod
+    def of_rows(cls, num_rows: int) -> Neighbours:
+        """Of rows one after the other, of which no end is known."""
+        follow = np.ones(max(num_rows - 1, 0), np.bool_)
+        none = np.zeros(0, np.int64)
+        return cls(follow, np.zeros_like(follow), (none, none))
+
+    def pairs(self, block: Block, start: int) -> LanePairs:
+        """`start` is the first row of the block."""
+        starts, stops = block.lanes_in_time()
+        return LanePairs(
+            int(np.count_nonzero(self.follow)),
+            int(np.count_nonzero(self.ended)),
+            stops - starts < 2,
+            *self.at_edges(self.ended),
+            start + block.file_rows(starts),
+        )
+
+    def at_edges(self, where: BoolArray) -> tuple[BoolArray, BoolArray]:
+        """Of the first and of the last pair of each lane."""
+        padded = np.append(where, False)  # of one step alone
+        return padded[self.edges[0]], padded[self.edges[1]]
 
     def breaks(self, where: BoolArray) -> Breaks:
         # Where a lane begins or ends, nothing stands that could break off.
@@ -152,12 +190,13 @@ def column_breaks(
     if column.categories is None or times is not None:
         may_jump = times is not None or is_time(name)
         restarted, direction = _restarts(numbers, absent, neighbours, may_jump)
-    moved, lanes = Column(cells, absent, categories=column.categories), block.lanes
+    moved = Column(cells, absent, categories=column.categories)
+    starts, stops_of_lanes = block.lanes_in_time()
 
     def first_row(where: BoolArray | None) -> int | None:
         if where is None or not (inside := where & neighbours.follow & ~neighbours.ended).any():
             return None
-        row = block.placement.row_of_step(int(np.argmax(inside)) + 1)
+        row = int(block.placement.rows_of_steps(np.flatnonzero(inside) + 1).min())
         return start + row if block.list_offsets is None else row_locator(start, block.list_offsets)(row)
 
     turns = None
@@ -172,7 +211,7 @@ def column_breaks(
         scatter = scatter_in(
             numbers,
             neighbours.follow & ~neighbours.ended,
-            (lanes.starts, lanes.stops - 1),
+            (starts, stops_of_lanes - 1),
             is_time=is_time(name),
             holds_dates=times is not None,
         )
@@ -188,11 +227,11 @@ def column_breaks(
         None if restarted is None else neighbours.breaks(restarted),
         first_row(changed),
         first_row(restarted),
-        names_at([moved], lanes.starts),
-        names_at([moved], lanes.stops - 1),
+        names_at([moved], starts),
+        names_at([moved], stops_of_lanes - 1),
         None
         if restarted is None
-        else [numbers[at].astype(np.float64) for at in (lanes.starts, lanes.stops - 1)],
+        else [numbers[at].astype(np.float64) for at in (starts, stops_of_lanes - 1)],
         direction,
         begins,
         stops,
@@ -200,13 +239,24 @@ def column_breaks(
         times is not None,
         is_text,
         scatter,
+        {
+            reading: neighbours.at_edges(where)
+            for reading, where in _by_reading(changed, restarted)
+            if where is not None
+        },
     )
+
+
+def _by_reading(
+    changed: BoolArray | None, restarted: BoolArray | None
+) -> list[tuple[Reading, BoolArray | None]]:
+    return [("changes", changed), ("restarts", restarted)]
 
 
 def first_break(cells: Array, absent: BoolArray | None) -> Reading | None:
     """Whether the cells of neighbouring rows are those of an id, or of a counter; None: of neither."""
-    follow = np.ones(max(len(cells) - 1, 0), np.bool_)
-    neighbours = Neighbours(follow, np.zeros_like(follow))
+    neighbours = Neighbours.of_rows(len(cells))
+    follow = neighbours.follow
     readings: dict[Reading, BoolArray | None] = {
         "restarts": _restarts(cells, absent, neighbours)[0],
         "changes": _changes(cells, absent, neighbours),

@@ -20,7 +20,7 @@ from gaecli.records import dataclass
 from gaecli.rollouts import Block
 
 if TYPE_CHECKING:
-    from gaecli.layouts.evidence.breaks import ColumnBreaks, Neighbours
+    from gaecli.layouts.evidence.breaks import ColumnBreaks, LanePairs, Neighbours
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class BlockEnds:
     unused: Mapping[str, FlagEvidence | None]
     #: Of the same columns, as ids and counters; flags that are true or false are neither.
     breaks: Mapping[str, ColumnBreaks] = field(default_factory=dict)
-    #: Steps that follow another one of their lane, and how many of these follow a known end.
-    neighbours: tuple[int, int] = (0, 0)
+    #: Of steps that follow another one of their lane; None: some rows are no steps.
+    pairs: LanePairs | None = None
     #: Of columns of a few values that are no flags, what each of them would say as one; None: there are too many.
     valued: Mapping[str, Mapping[str, FlagEvidence] | None] = field(default_factory=dict)
 
@@ -105,7 +105,7 @@ def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str]
         counts,
         unused,
         {} if neighbours is None else _breaks(block, neighbours, columns, names, start),
-        (0, 0) if neighbours is None else neighbours.counts,
+        None if neighbours is None else neighbours.pairs(block, start),
         {
             name: _valued(block, name, columns[name], evidence, start)
             for name, found in unused.items()

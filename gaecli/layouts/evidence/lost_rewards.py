@@ -10,13 +10,20 @@ from gaecli.array_types import Array, BoolArray
 from gaecli.block_facts import LostRewards
 from gaecli.layouts.cells import Locate
 from gaecli.layouts.padding import Padding
-from gaecli.rollouts import Block
+from gaecli.rollouts import Block, Placement
 
 
 def lost_rewards(
-    rewards: Array, used: BoolArray | None, padding: Padding | None, locate: Locate
+    rewards: Array,
+    used: BoolArray | None,
+    padding: Padding | None,
+    locate: Locate,
+    placement: Placement | None = None,
 ) -> LostRewards:
-    """Of the cells of a block, `used` and `padding` in the order of `rewards`, which `locate` knows too."""
+    """Of the cells of a block, `used` and `padding` in the order of `rewards`, which `locate` knows too.
+
+    `placement`: where those stand in the file, if in another order.
+    """
     if used is None and padding is None:
         return LostRewards()
     has_reward = (rewards != 0) & np.isfinite(rewards)
@@ -32,17 +39,22 @@ def lost_rewards(
         masked = has_reward & ~used if padding is None else has_reward & ~used & ~padding.rows
     return LostRewards(
         masked=int(np.count_nonzero(masked)),
-        first_masked=_first(masked, locate),
+        first_masked=_first(masked, locate, placement),
         num_last=num_last,
         last=int(np.count_nonzero(last)),
-        first_last=_first(last, locate),
+        first_last=_first(last, locate, placement),
         num_starts=num_starts,
         starts=starts,
     )
 
 
-def _first(where: BoolArray, locate: Locate) -> str | None:
-    return locate(int(np.argmax(where))) if where.any() else None
+def _first(where: BoolArray, locate: Locate, placement: Placement | None) -> str | None:
+    if not where.any():
+        return None
+    if placement is None:
+        return locate(int(np.argmax(where)))
+    steps = np.flatnonzero(where)
+    return locate(int(steps[np.argmin(placement.rows_of_steps(steps))]))
 
 
 def with_moved_rewards(block: Block, mask: BoolArray, used: BoolArray) -> Block:

@@ -12,7 +12,7 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.names import suggests_end
 
 #: A column of more values tells of something else than ends.
-_MOST_VALUES = 8
+MOST_VALUES = 8
 #: A longer text is no word for an end.
 _MOST_LETTERS = 40
 _FIRST_ROWS = 1 << 10
@@ -30,7 +30,7 @@ def value_cells(column: Column) -> Mapping[str, BoolArray] | None:
     if values.dtype.kind not in "iuf" or not _are_few(values.reshape(-1)[:_FIRST_ROWS]):
         return None
     distinct = _distinct(values if absent is None else values[~absent])
-    if len(distinct) > _MOST_VALUES:
+    if len(distinct) > MOST_VALUES:
         return None
     labels = [_label(column, value) for value in distinct.tolist()]
     if any(label is None for label in labels):
@@ -94,7 +94,7 @@ def _rank(label: str) -> int:
 
 
 def _are_few(values: Array) -> bool:
-    return len(_distinct(values)) <= _MOST_VALUES
+    return len(_distinct(values)) <= MOST_VALUES
 
 
 def _distinct(values: Array) -> Array:

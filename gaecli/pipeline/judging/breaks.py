@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
 
 import numpy as np
 
-from gaecli.layouts.evidence.breaks import MOST_ALONE, Breaks, ColumnBreaks, Reading, is_time
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
+from gaecli.layouts.evidence.breaks import MOST_ALONE, Breaks, ColumnBreaks, LanePairs, Reading, is_time
 from gaecli.layouts.evidence.counters import flag_of_counter, use_of_counter, written
 from gaecli.layouts.evidence.scattered import scattered
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.joined_lanes import followers_in_time
 from gaecli.pipeline.judging.interleaved import interleaved
 from gaecli.records import dataclass
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
-_Across = Callable[[Sequence[ColumnBreaks], "_Stream"], list[int] | None]
+_Across = Callable[[Sequence[ColumnBreaks], "_Stream"], BoolArray | None]
 
 #: Of neighbours, so many may be of different trajectories: else nearly every row is one of its own.
 _MOST_BREAKS = 0.5
@@ -35,22 +36,83 @@ class _Stream:
 
     paths: Sequence[Path]
     summaries: Sequence[BlockSummary]
-    combined: Combined
     num_pairs: int
     num_ends: int
-    borders: Sequence[tuple[int, int]]
+    #: [lanes] those of all blocks together, but for the counts.
+    pairs: LanePairs
+    #: How many lanes in time the blocks have.
+    counts: Sequence[int]
+    #: [lanes] the file that it stands in.
+    files: IndexArray
+    #: Lanes that go on in another block, and the lanes there; and whether a known end stands between them.
+    lasts: IndexArray
+    firsts: IndexArray
+    are_ended: BoolArray
 
     @classmethod
-    def of(cls, paths: Sequence[Path], summaries: Sequence[BlockSummary], combined: Combined) -> _Stream:
-        pairs, ends = (sum(summary.ends.neighbours[index] for summary in summaries) for index in (0, 1))
-        lanes = np.flatnonzero(combined.successors >= 0)
-        borders = list(zip(lanes.tolist(), combined.successors[lanes].tolist(), strict=True))
-        return cls(paths, summaries, combined, pairs + len(borders), ends, borders)
+    def of(
+        cls, paths: Sequence[Path], summaries: Sequence[BlockSummary], combined: Combined
+    ) -> _Stream | None:
+        """None where the rows of some block are not all steps."""
+        parts = [summary.ends.pairs for summary in summaries]
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts):
+            return None
+        counts = [len(part.is_single) for part in found]
+        followers = followers_in_time(summaries)
+        lasts = np.flatnonzero(followers >= 0)
+        # The trajectory at the end of a lane in time is that of the last lane that the block has of it.
+        sizes = [summary.lanes.count for summary in summaries]
+        ends = [
+            offset + size - count
+            for offset, size, count in zip(combined.offsets, sizes, counts, strict=False)
+        ]
+        of_lasts = np.arange(len(followers)) + np.repeat(
+            np.array(ends, np.int64) - np.cumsum([0, *counts[:-1]]), counts
+        )
+        are_ended = combined.successors[of_lasts[lasts]] < 0
+        return cls(
+            paths,
+            summaries,
+            sum(part.total for part in found) + len(lasts),
+            sum(part.ended for part in found) + int(np.count_nonzero(are_ended)),
+            LanePairs(0, 0, *(np.concatenate(arrays) for arrays in list(zip(*found, strict=True))[2:])),
+            counts,
+            np.repeat([summary.address.file for summary in summaries], counts),
+            lasts,
+            followers[lasts],
+            are_ended,
+        )
+
+    @property
+    def going_on(self) -> list[tuple[int, int]]:
+        """(a lane, the lane in another block) where a trajectory goes on."""
+        on = ~self.are_ended
+        return list(zip(self.lasts[on].tolist(), self.firsts[on].tolist(), strict=True))
 
     def row_of(self, lane: int) -> tuple[int, int]:
-        """(file, row) of the block that a lane stands in."""
-        block = self.summaries[int(self.combined.block_of(np.array([lane]))[0])]
-        return block.address.file, block.start
+        """(file, row) of the first step of a lane."""
+        return int(self.files[lane]), int(self.pairs.first_rows[lane])
+
+    def breaks(self, where: BoolArray, at_edges: Sequence[tuple[BoolArray, BoolArray]]) -> Breaks:
+        """Those between blocks, and what they have to do with the ends beside them.
+
+        `where` it breaks off from a lane to the next one, and between the two steps at both ends of each lane.
+        """
+        into, out = (np.ones(len(self.files), np.bool_) for _ in range(2))
+        into[self.firsts], out[self.lasts] = where, where
+        first, last = (np.concatenate(side) for side in zip(*at_edges, strict=True))
+        before = np.where(self.pairs.is_single, into, last)[self.lasts]
+        behind = np.where(self.pairs.is_single, out, first)[self.firsts]
+        # Of the ends within a block these were taken for the first, and for the last, of their lanes.
+        too_many = [self.pairs.first_ended & ~into, self.pairs.last_ended & ~out]
+        num_before, num_behind = (int(np.count_nonzero(one & ~self.pairs.is_single)) for one in too_many)
+        return Breaks(
+            int(np.count_nonzero(where & self.are_ended)),
+            int(np.count_nonzero(where & ~self.are_ended)),
+            int(np.count_nonzero(before & self.are_ended)) - num_before,
+            int(np.count_nonzero(behind & self.are_ended)) - num_behind,
+        )
 
 
 def unused_borders(
@@ -67,6 +129,8 @@ def unused_borders(
     """
     silence = "--step-column" if has_ids else "--episode-column"
     stream = _Stream.of(paths, summaries, combined)
+    if stream is None:
+        return {}
     notes: dict[str, WarningNote] = {}
     for name in summaries[0].ends.breaks:
         found = _found(name, summaries)
@@ -79,7 +143,7 @@ def unused_borders(
         if note is None:
             facts = [block.scatter for block in found]
             is_text = found[0].is_text
-            note = scattered(name, str(paths[0]), facts, stream.borders, is_text=is_text, silence=silence)
+            note = scattered(name, str(paths[0]), facts, stream.going_on, is_text=is_text, silence=silence)
         if note is not None:
             notes[name] = note
     return notes
@@ -88,11 +152,15 @@ def unused_borders(
 def breaks_at_ends_alone(summaries: Sequence[BlockSummary], combined: Combined) -> bool:
     """Whether an unused column breaks off at every known end that a step follows, and nowhere else."""
     stream = _Stream.of([], summaries, combined)
-    return stream.num_ends > 0 and any(
-        breaks.at_ends == stream.num_ends and not breaks.inside
-        for name in summaries[0].ends.breaks
-        if len(found := _found(name, summaries)) == len(summaries)
-        for _, _, breaks, _ in _readings(found, stream)
+    return (
+        stream is not None
+        and stream.num_ends > 0
+        and any(
+            breaks.at_ends == stream.num_ends and not breaks.inside
+            for name in summaries[0].ends.breaks
+            if len(found := _found(name, summaries)) == len(summaries)
+            for _, _, breaks, _ in _readings(found, stream)
+        )
     )
 
 
@@ -102,18 +170,18 @@ def _found(name: str, summaries: Sequence[BlockSummary]) -> Sequence[ColumnBreak
 
 def _readings(
     blocks: Sequence[ColumnBreaks], stream: _Stream
-) -> Iterator[tuple[Reading, str, Breaks, Sequence[int]]]:
-    """(what a column may be, where a block keeps the first place, all its breaks, the lanes broken at borders)."""
+) -> Iterator[tuple[Reading, str, Breaks, IndexArray]]:
+    """(what a column may be, where a block keeps the first place, all its breaks, the borders that are such)."""
     readings: Sequence[tuple[Reading, str, _Across]] = (
         ("restarts", "first_restart", _restarts_across),
         ("changes", "first_change", _changes_across),
     )
     for reading, first, across in readings:
         parts = [getattr(block, reading) for block in blocks]
-        broken = None if any(part is None for part in parts) else across(blocks, stream)
-        if broken is not None:
-            breaks = reduce(add, parts, Breaks())
-            yield reading, first, replace(breaks, inside=breaks.inside + len(broken)), broken
+        where = None if any(part is None for part in parts) else across(blocks, stream)
+        if where is not None:
+            breaks = reduce(add, parts, stream.breaks(where, [block.at_edges[reading] for block in blocks]))
+            yield reading, first, breaks, np.flatnonzero(where & ~stream.are_ended)
 
 
 def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> WarningNote | None:
@@ -126,8 +194,8 @@ def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> Warni
             for summary, block in zip(stream.summaries, blocks, strict=True)
             if (row := getattr(block, first)) is not None
         ]
-        where = min([*places, *map(stream.row_of, broken)], default=(0, 0))
-        place = f"row {where[1]} of `{stream.paths[where[0]]}`"
+        first_place = min([*places, *map(stream.row_of, stream.firsts[broken].tolist())], default=(0, 0))
+        place = f"row {first_place[1]} of `{stream.paths[first_place[0]]}`"
         if breaks.inside and breaks.at_ends == stream.num_ends:
             flag = None
             if reading == "restarts":
@@ -144,53 +212,57 @@ def _judged(name: str, blocks: Sequence[ColumnBreaks], stream: _Stream) -> Warni
     return None
 
 
-def _restarts_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> list[int] | None:
-    """The lanes that begin anew in the next block; None where blocks go in different directions."""
+def _restarts_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> BoolArray | None:
+    """Where lanes begin anew in the next block; None where blocks go in different directions."""
     directions = {block.direction for block in blocks if block.direction}
     if len(directions) != 1:
         return None
-    direction = directions.pop()
-    firsts, lasts = (
-        np.concatenate([block.numbers[side] for block in blocks if block.numbers is not None])
-        for side in (0, 1)
-    )
-    steps = [(following, firsts[following] - lasts[lane]) for lane, following in stream.borders]
-    if any(step == 0 for _, step in steps):
-        return None
-    return [following for following, step in steps if step * direction < 0]
+    begins, stops = _numbers_over_borders(blocks, stream)
+    steps = begins - stops
+    return None if (steps == 0).any() else steps * directions.pop() < 0
 
 
-def _changes_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> list[int] | None:
-    """The lanes that begin with another value in the next block; None where one comes back."""
-    firsts, lasts = (
-        [label for block in blocks for label in as_labels(getattr(block, side))]
-        for side in ("firsts", "lasts")
-    )
-    keys = [key for summary in stream.summaries for key in as_labels(summary.lanes.keys)]
-    seen: dict[Hashable, list[Hashable]] = {}
-    for key, first, last in zip(keys, firsts, lasts, strict=True):
-        known = seen.setdefault(key, [])
-        if known and first != known[-1] and first in known:
-            return None
-        known += [label for label in (first, last) if label not in known[-1:]]
-    return [following for lane, following in stream.borders if lasts[lane] != firsts[following]]
-
-
-def _borders(
-    blocks: Sequence[ColumnBreaks], stream: _Stream, broken: Sequence[int]
-) -> tuple[list[float], list[float]]:
-    """The numbers at which a counter begins anew, and those before."""
-    if any(block.holds_times for block in blocks):
-        return [], []
-    lanes = {following: lane for lane, following in stream.borders}
+def _numbers_over_borders(blocks: Sequence[ColumnBreaks], stream: _Stream) -> tuple[FloatArray, FloatArray]:
+    """Those at the starts of lanes that others go on with, and at the ends of these."""
     firsts, lasts = (
         np.concatenate(
             [block.numbers[side] for block in blocks if block.numbers is not None] or [np.zeros(0)]
         )
         for side in (0, 1)
     )
-    begins = [number for block in blocks for number in block.begins or ()] + [firsts[at] for at in broken]
-    stops = [number for block in blocks for number in block.stops or ()] + [lasts[lanes[at]] for at in broken]
+    return firsts[stream.firsts], lasts[stream.lasts]
+
+
+def _changes_across(blocks: Sequence[ColumnBreaks], stream: _Stream) -> BoolArray | None:
+    """Where lanes begin with another value in the next block; None where one comes back."""
+    firsts, lasts = (
+        [label for block in blocks for label in as_labels(getattr(block, side))]
+        for side in ("firsts", "lasts")
+    )
+    keys = [
+        key
+        for summary, count in zip(stream.summaries, stream.counts, strict=True)
+        for key in as_labels(summary.lanes.keys[:count])
+    ]
+    seen: dict[Hashable, list[Hashable]] = {}
+    for key, first, last in zip(keys, firsts, lasts, strict=True):
+        known = seen.setdefault(key, [])
+        if known and first != known[-1] and first in known:
+            return None
+        known += [label for label in (first, last) if label not in known[-1:]]
+    borders = zip(stream.lasts.tolist(), stream.firsts.tolist(), strict=True)
+    return np.array([lasts[lane] != firsts[following] for lane, following in borders], np.bool_)
+
+
+def _borders(
+    blocks: Sequence[ColumnBreaks], stream: _Stream, broken: IndexArray
+) -> tuple[list[float], list[float]]:
+    """The numbers at which a counter begins anew, and those before."""
+    if any(block.holds_times for block in blocks):
+        return [], []
+    firsts, lasts = _numbers_over_borders(blocks, stream)
+    begins = [number for block in blocks for number in block.begins or ()] + firsts[broken].tolist()
+    stops = [number for block in blocks for number in block.stops or ()] + lasts[broken].tolist()
     return begins, stops
 
 

@@ -83,11 +83,11 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
 
 
 def _unfilled_tails(case: StreamEvidence) -> list[WarningNote]:
-    if not any(part.tails or part.held for part in case.summaries):
+    if not any(part.tails or (part.held and part.held.may_be_padding) for part in case.summaries):
         return []
     from gaecli.pipeline.judging.unfilled import unfilled_tails
 
-    return unfilled_tails(str(case.paths[0]), case.summaries, case.combined)
+    return unfilled_tails(str(case.paths[0]), case.summaries)
 
 
 def _chains(case: StreamEvidence) -> list[WarningNote]:

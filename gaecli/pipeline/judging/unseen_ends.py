@@ -6,6 +6,7 @@ beside them, or is called as ends are, is told.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -108,6 +109,10 @@ def _counts_two_steps(name: str, counts: EndCounts) -> bool:
     return is_time(name)
 
 
+#: The labels of what flags are where they are set, in columns of other numbers (`gaecli.layouts.evidence.flags`).
+_ZERO, _ONE, _NOT_0 = "0", "1", "!=0"
+
+
 def _merged(
     summaries: Sequence[BlockSummary], combined: Combined
 ) -> tuple[EndCounts, dict[str, FlagEvidence], dict[str, dict[str, FlagEvidence]]]:
@@ -116,8 +121,10 @@ def _merged(
     is_reached = np.zeros(len(goes_on), np.bool_)
     is_reached[combined.successors[goes_on]] = True
     counts = EndCounts()
-    unused: dict[str, FlagEvidence] = {}
     no_flags: set[str] = set()
+    #: Of columns that are flags in some blocks: what 1 and 0 would say, should they be none in others.
+    ones: dict[str, FlagEvidence] = {}
+    zeros: dict[str, FlagEvidence] = {}
     valued: dict[str, dict[str, FlagEvidence]] = {}
     many: set[str] = set()
     for index, summary in enumerate(summaries):
@@ -130,8 +137,11 @@ def _merged(
         for name, found in summary.ends.unused.items():
             if found is None:
                 no_flags.add(name)
-            elif name not in no_flags:
-                unused[name] = _sum(unused.get(name, FlagEvidence()), _settled(found, ends, begins))
+                continue
+            here = _settled(found, ends, begins)
+            ones[name] = _sum(ones.get(name, FlagEvidence()), here)
+            there = _settled(_inverse(found, summary.ends.counts), ends, begins)
+            zeros[name] = _sum(zeros.get(name, FlagEvidence()), there)
         for name, values in summary.ends.valued.items():
             if values is None:
                 many.add(name)
@@ -139,8 +149,33 @@ def _merged(
             known = valued.setdefault(name, {})
             for label, flag in values.items():
                 known[label] = _sum(known.get(label, FlagEvidence()), _settled(flag, ends, begins))
-    flags = {name: found for name, found in unused.items() if name not in no_flags}
+    for name in valued.keys() & ones.keys():
+        values, labels = valued[name], {_ONE: ones[name], _ZERO: zeros[name]}
+        if _NOT_0 in values:
+            labels = {_NOT_0: ones[name]}
+        for label, flag in labels.items():
+            if flag.on.steps:
+                values[label] = _sum(values.get(label, FlagEvidence()), flag)
+        valued[name] = dict(sorted(values.items(), key=lambda one: _number(one[0])))
+    if valued:
+        from gaecli.layouts.evidence.valued import MOST_VALUES
+
+        many |= {name for name, values in valued.items() if len(values) > MOST_VALUES}
+    flags = {name: found for name, found in ones.items() if name not in no_flags}
     return counts, flags, {name: found for name, found in valued.items() if name not in many}
+
+
+def _number(label: str) -> float:
+    try:
+        return float(label)
+    except ValueError:
+        return math.inf
+
+
+def _inverse(found: FlagEvidence, counts: EndCounts) -> FlagEvidence:
+    """Of a column that is set where this one is not; `counts` of all steps of the block."""
+    firsts, lasts = (None if side is None else ~side for side in (found.lane_firsts, found.lane_lasts))
+    return FlagEvidence(counts - found.on, found.pairs_clear, found.pairs_set, firsts, lasts)
 
 
 def _settled(found: FlagEvidence, ends: BoolArray, begins: BoolArray) -> FlagEvidence:
