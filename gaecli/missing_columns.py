@@ -22,7 +22,7 @@ _SUGGESTED = {
 _SHORT_NAMES: Mapping[str, tuple[str, ...]] = {"reward": (), "value": ("v", "vs")}
 
 _SEPARATORS = re.compile(r"[/:]")
-#: What is computed from rewards and values, or stands one step beside them.
+#: What is computed from rewards and values, or of many of them, or stands one step beside them.
 _NEVER_SUGGESTED = (
     "target",
     "next",
@@ -34,6 +34,9 @@ _NEVER_SUGGESTED = (
     "advantage",
     "adv_",
     "rtg",
+    "mean",
+    "loss",
+    "std",
 )
 #: Flags that take a test of a column.
 _TESTED = frozenset(f"--{role}-column" for role in VALUE_FLAG_ROLES)

@@ -19,6 +19,12 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
     "no value": (but(value=None), {}, 2, ("no value column", "reward, done", "--value-column")),
     "no value, but one like it": (but(value=None, vf_pred=[0.0] * 4), {}, 2, ("--value-column vf_pred",)),
     "no value, but a letter": (but(value=None, V=[0.0] * 4), {}, 2, ("if it is `V`", "--value-column V")),
+    "no value, but those of a trainer and beyond the end": (
+        but(value=None, value_loss=[0.0] * 4, last_values=[0.0] * 4),
+        {},
+        2,
+        ("no value column", "name a value column with `--value-column`"),
+    ),
     "scalar score": ({"step": [1], "prompt": ["a"], "score": [0.5]}, {}, 2, ("no reward column", "score")),
     "aliases differ": (
         but(rewards=[1.0, 2.0, 3.5, 5.0]),
