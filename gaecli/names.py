@@ -317,6 +317,11 @@ def speaks_of_ends(name: str) -> bool:
     return bool(all_words_of(name) & _END_WORDS) or lowered in _SHORT_NAMES or bool(_END_STEM.search(lowered))
 
 
+def speaks_of_limits(name: str) -> bool:
+    """Whether a name of an end says that a limit cut the episode."""
+    return any(part in name.lower() for part in ("trunc", "time", "limit", "max_step", "horizon"))
+
+
 def all_words_of(name: str) -> set[str]:
     """The words of every part of a path, in small letters."""
     return set(_SMALL_WORD.findall(_CAMEL.sub("_", name).lower()))

@@ -7,7 +7,14 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.evidence.unused_flags import likely_ends
-from gaecli.names import holds_kinds, may_hold_marks, suggests_end, tells_at_ends
+from gaecli.names import (
+    holds_kinds,
+    may_hold_marks,
+    speaks_of_ends,
+    speaks_of_limits,
+    suggests_end,
+    tells_at_ends,
+)
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 
@@ -71,6 +78,11 @@ def _likely(file: RolloutFile, roles: Roles, settings: Settings) -> str:
     if runs := list(runs_of(file, like)):
         return f"pass `--episode-column {word(runs[0])}` if it has an entry per trajectory"
     flags = likely_ends(file, roles)
+    named = [name for name in flags if speaks_of_ends(name)]
+    limits = [name for name in named if speaks_of_limits(name)]
+    if limits and len(named) > len(limits):
+        over = next(name for name in named if name not in limits)
+        return f"pass `--terminated-column {word(over)} --truncated-column {word(limits[0])}` if they say so"
     if flags and suggests_end(flags[0]):
         return f"pass `--done-column {word(flags[0])}` if it says so"
     if ids := [name for name in file.columns if is_named_id(name, roles)]:

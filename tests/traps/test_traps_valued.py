@@ -122,6 +122,19 @@ def test_what_is_named_instead_is_right(tmp_path, name):
     np.testing.assert_allclose(pq.read_table(path)["advantage"], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("over", "limit"), [("term", "trunc"), ("game_over", "hit_time_limit"), ("died", "hit_horizon_end")]
+)
+def test_two_flags_are_named_together(tmp_path, over, limit):
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(STEPS | {limit: TRUNCATED, over: TERMINATED}), path)
+    with pytest.raises(UsageError) as refused:
+        gaecli.compute(path)
+    assert f"`--terminated-column {over} --truncated-column {limit}` if they say so" in refused.value.hint
+    counts = gaecli.compute(path, terminated_column=over, truncated_column=limit).totals
+    assert (counts.terminated, counts.truncated) == (3, 3)
+
+
 def test_the_fields_of_a_struct_that_may_be_an_id_are_named(tmp_path):
     ids = pa.array([{"run": 7, "number": int(number), "seen": [1]} for number in EPISODE])
     pq.write_table(pa.table(STEPS | {"trajectory_id": ids}), tmp_path / "r.parquet")

@@ -18,7 +18,7 @@ from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
 from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised
 from gaecli.layouts.flag_columns import FlagColumns
-from gaecli.names import INVERTED_ROLES, all_words_of, suggests_end, suggests_mask, word_set
+from gaecli.names import INVERTED_ROLES, all_words_of, speaks_of_limits, suggests_end, suggests_mask, word_set
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted
@@ -253,7 +253,7 @@ def says_nothing_new(name: str, flag: FlagEvidence, unseen: Unseen) -> bool:
     if flag.on.steps == flag.on.terminated == counts.terminated:
         # Alone, `done` counts as terminal; a column that calls the same ends a time limit says otherwise.
         is_lone_done = flags.done is not None and flags.terminated is None and flags.truncated is None
-        return not (is_lone_done and _calls_it_a_limit(name))
+        return not (is_lone_done and speaks_of_limits(name))
     if flag.on.steps == flag.on.truncated == counts.truncated:
         return True
     is_told = flags.terminated is not None or flags.done is not None or not ended
@@ -262,10 +262,6 @@ def says_nothing_new(name: str, flag: FlagEvidence, unseen: Unseen) -> bool:
         or flag.on.steps == flag.on.last == counts.last
         or flag.on.steps == flag.on.first == counts.first
     )
-
-
-def _calls_it_a_limit(name: str) -> bool:
-    return any(part in name.lower() for part in ("trunc", "time", "limit", "max_step", "horizon"))
 
 
 def _goes_with_ends(flag: FlagEvidence, unseen: Unseen) -> bool:
