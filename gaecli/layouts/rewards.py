@@ -76,6 +76,11 @@ class RewardRule:
         try:
             return Rewards(*cells.numbers(column, name, "reward", used))
         except DataError as error:
+            if self.arrives and "is infinite" not in error.message:
+                lead = "if only first rows of trajectories lack one, write 0 there, which belongs to no step under "
+                raise type(error)(
+                    error.message, hint=f"{lead}`--reward-at arrival`; else {error.hint}"
+                ) from error
             if not self.is_of_scores or "is infinite" in error.message:
                 raise
             message = error.message

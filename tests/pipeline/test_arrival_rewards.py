@@ -376,3 +376,15 @@ def test_a_sweep_goes_by_it(tmp_path: Path) -> None:
     for name, decay in zip(names, [0.0, GAMMA * LAM], strict=True):
         expected = np.concatenate([e.advantages(decay) for env in of_env for e in env])
         np.testing.assert_allclose(swept[name].to_numpy(), expected, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_first_rows_without_a_reward_lead_to_0_there(tmp_path: Path, nothing: float | None) -> None:
+    """dm_env has none at the first time step; to drop such episodes drops all."""
+    columns = {"reward": [nothing, 1.0, 2.0, nothing, 3.0], "value": [0.5] * 5, "episode": [0, 0, 0, 1, 1]}
+    with pytest.raises(gaecli.DataError) as refused:
+        gaecli.compute(written(tmp_path / "r.parquet", columns), **ARRIVAL, dry_run=True)
+    assert str(refused.value.hint).startswith("if only first rows of trajectories lack one, write 0 there")
+    columns["reward"] = [0.0, 1.0, 2.0, 0.0, 3.0]
+    steps = gaecli.compute(written(tmp_path / "s.parquet", columns), **ARRIVAL, dry_run=True).totals.steps
+    assert steps == 5
