@@ -9,7 +9,9 @@ from gaecli.names import GROUP_NAMES, RESULT_NAMES, word_set, words_of
 _RESPONSE_WORDS = word_set(
     "response responses completion completions answer answers output outputs generation generations sample samples"
 )
-_GROUP_WORDS = word_set("group prompt prompts question problem query instruction task example uid")
+#: Texts by such names are what was asked.
+_PROMPT_WORDS = word_set("prompt prompts question questions problem problems query queries")
+_GROUP_WORDS = word_set("group prompt prompts question problem query instruction task example instance uid")
 _TRAINING_STEPS = (
     "step",
     "global_step",
@@ -109,8 +111,10 @@ def has_lists_of_responses(file: RolloutFile) -> bool:
 
 
 def _has_responses(file: RolloutFile) -> bool:
+    """Or what they are responses to."""
     return any(
-        (_is_text(info) or info.has_whole_cells) and _names_responses(name)
+        (_is_text(info) or info.has_whole_cells)
+        and (_names_responses(name) or (_is_about(name, _PROMPT_WORDS) and not info.is_list))
         for name, info in file.columns.items()
     )
 

@@ -5,6 +5,7 @@ Nothing is computed by recognition: a file says what it may be, and the user say
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
@@ -34,6 +35,8 @@ from gaecli.shell_words import file_word, word
 #: Under another name than what the library wrote.
 _OWN_ADVANTAGE = "{estimator}_advantage"
 _ROWS_OF_WEIGHTS = 1 << 16
+#: Of so many first rows it is looked whether ids come again.
+_FIRST_ROWS = 1 << 12
 _WEIGHTS_DIFFER = "the `weight` beside a score changes from row to row, and is not applied"
 #: More reward columns than these are counted.
 _MOST_NAMED = 6
@@ -185,10 +188,26 @@ def likely(file: RolloutFile) -> ResponseLog | None:
     if group is None or not rewards:
         return None
     advantage = next((name for name in ("advantage", "advantages") if name in file.columns), None)
-    step = None if "id" in group else likely_training_step(file)
+    step = likely_training_step(file)
+    if step is not None and "id" in group and not _come_again(file, group, step, rewards[0]):
+        step = None
     names = (group,) if step is None else (step, group)
     layout = _layout(file, rewards, names, advantage)
     return ResponseLog("a log of responses", "", rewards, names, "grpo", "exact", advantage, layout)
+
+
+def _come_again(file: RolloutFile, group: str, step: str, like: str) -> bool:
+    """Whether ids of the first rows are there at several steps, with several responses at each: those of prompts."""
+    try:
+        _, _, columns = next(iter(file.blocks(file.units(_FIRST_ROWS, like)[0], [group, step], _FIRST_ROWS)))
+    except (GaeError, StopIteration, IndexError):
+        return False
+    ids, steps = (columns[name].as_ids().values for name in (group, step))
+    if ids.ndim != 1 or ids.shape != steps.shape:
+        return False
+    pairs = Counter(zip(ids.tolist(), steps.tolist(), strict=True))
+    # A step of the response itself, such as a turn, has one row of each.
+    return len(pairs) > len(set(ids.tolist())) and min(pairs.values()) > 1
 
 
 def as_asked(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError:

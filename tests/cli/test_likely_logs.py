@@ -126,6 +126,22 @@ TABLES: dict[str, tuple[list[Row], Sequence[Any]]] = {
         ),
         compared(FORMAT, [(number // 4, number % 2) for number in range(8)]),
     ),
+    "ids that come back": (
+        rows_of(step=lambda n: n // 4, group_id=lambda n: n % 2, reward=lambda n: FORMAT[n]),
+        compared(FORMAT, [(number // 4, number % 2) for number in range(8)]),
+    ),
+    "ids of which each step has one": (
+        rows_of(step=lambda n: n // 2, group_id=lambda n: n % 2, reward=lambda n: FORMAT[n]),
+        compared(FORMAT, [number % 2 for number in range(8)]),
+    ),
+    "prompts and scores alone": (
+        rows_of(query=lambda n: f"p{PROMPT[n]}", score=lambda n: FORMAT[n]),
+        compared(FORMAT, PROMPT),
+    ),
+    "instances": (
+        rows_of(instance_id=lambda n: f"i{PROMPT[n]}", output=str, resolved_score=lambda n: RIGHT[n]),
+        compared(RIGHT, PROMPT),
+    ),
 }
 
 
@@ -154,6 +170,7 @@ def test_the_command_of_the_hint_compares_responses_to_one_prompt(
         ({"prompt": "p", "response": "x", "reward_mean": 0.5}, "what is said about rewards"),
         ({"prompt": "p", "chosen": "x", "rejected": "y", "score_chosen": 1.0}, "a pair of responses"),
         ({"problem_id": 1, "response": "x", "is_correct": "yes"}, "no number"),
+        ({"language_instruction": "pick it up", "reward": 0.5, "state": 1.0}, "steps of a robot"),
     ],
 )
 def test_nothing_is_suggested_of_other_tables(tmp_path: Path, row: Row, why: str) -> None:
