@@ -45,7 +45,13 @@ class MonteCarlo(GatedGae):
         if block.next_values is not None:  # V' of a step inside a trajectory is nothing to it
             next_values = np.where(block.cuts[last], np.nan, block.next_values[last])
         found = super().borders(_without_values(block), advantages)
-        return replace(found, last_values=block.values[last].astype(np.float64), end_values=next_values)
+        return replace(
+            found,
+            last_values=block.values[last].astype(np.float64),
+            end_values=next_values,
+            # Of a last step whose last state stands in a row of a later block, what its own row gives is all of it.
+            own_shares=np.zeros(len(last)),
+        )
 
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, *, in_place: bool = False
@@ -62,7 +68,7 @@ def _without_values(block: Block) -> Block:
     is_last = block.cuts
     if block.is_step is not None:  # rows that hold a last state: their value is a bootstrap
         values[~block.is_step] = block.values[~block.is_step]
-        is_last = is_last | np.append(~block.is_step[1:], False)[: len(is_last)]
+        is_last = is_last | (np.append(~block.is_step[1:], False)[: len(is_last)] & block.has_successor())
     next_values = block.next_values
     if next_values is not None:
         next_values = np.where(is_last, next_values, next_values.dtype.type(np.nan))

@@ -146,13 +146,16 @@ class Cells:
                 from gaecli.layouts.evidence.valued import likely_number
 
                 found = values.reshape(-1)[int(np.argmax(odd))]
-                hint = (
-                    f"a mask is 0 or 1; `--mask-column {word(f'{name}!={_of_no_step(values):g}')}` takes cells of "
-                    "any other value for steps"
-                    if is_mask
-                    else f"end-of-episode flags are 0 or 1; name another column with `{_option_of(name)}`, or the "
-                    f"value that stands for an end: `{_option_of(name)} {word(f'{name}={likely_number(values)}')}`"
-                )
+                if is_mask:
+                    hint = (
+                        f"a mask is 0 or 1; `--mask-column {word(f'{name}!={_of_no_step(values):g}')}` takes cells "
+                        "of any other value for steps"
+                    )
+                else:
+                    hint = f"end-of-episode flags are 0 or 1; name another column with `{_option_of(name)}`"
+                    if (likely := likely_number(values)) is not None:
+                        value = word(f"{name}={likely}")
+                        hint += f", or the value that stands for an end: `{_option_of(name)} {value}`"
                 raise self._error(name, f"is {found!s}, which is not a flag (0 or 1),", odd, hint=hint)
             values = values != 0
         if name in self.inverted:

@@ -266,7 +266,20 @@ def test_cells_that_are_no_numbers(fails, tmp_path, cell, what, name):
 def test_a_flag_that_is_neither_0_nor_1(fails, tmp_path):
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({"reward": [1.0] * 3, "value": [0.0] * 3, "done": [0.0, 0.5, 1.0]}), path)
-    fails(path, code=3, says="`done` is 0.5, which is not a flag (0 or 1), at row 1")
+    fails(
+        path,
+        code=3,
+        says="`done` is 0.5, which is not a flag (0 or 1), at row 1",
+        hints="--done-column done=",
+    )
+
+
+@pytest.mark.parametrize("cells", [[float("inf")] * 3, [float("-inf"), 0.0, float("inf")]])
+def test_a_flag_that_is_infinite(fails, tmp_path, cells):
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": [1.0] * 3, "value": [0.0] * 3, "done": cells}), path)
+    text = fails(path, code=3, says="inf, which is not a flag (0 or 1), at row 0", hints="another column")
+    assert "stands for an end" not in text
 
 
 def test_a_column_of_words(fails, tmp_path):

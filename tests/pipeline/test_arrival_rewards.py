@@ -155,6 +155,29 @@ def test_monte_carlo_returns_end_with_the_value_of_the_last_row(
         start += len(episode)
 
 
+@pytest.mark.parametrize("takes_turns", [False, True])
+@pytest.mark.parametrize("rows", [None, 5, 1])
+def test_monte_carlo_returns_end_with_the_next_value_of_the_last_action(
+    tmp_path: Path, rows: int | None, takes_turns: bool
+) -> None:
+    """Of another critic than the values; row groups part the last action from the last state."""
+    of_env = [episodes(seed, 40, ("terminated", "none")) for seed in (8, 9)]
+    columns, order = rows_of(of_env, takes_turns=takes_turns)
+    columns["next_value"] = np.random.default_rng(10).normal(size=len(order))
+    path = written(tmp_path / "r.parquet", columns, rows)
+    with small_blocks(rows, dtype=np.float64):
+        gaecli.compute(path, gamma=GAMMA, reward_at="arrival", estimator="mc")
+    expected, given, start = np.zeros(len(order)), np.empty(len(order)), 0
+    given[order] = columns["next_value"]
+    for episode in (episode for env in of_env for episode in env):
+        stop = start + len(episode) - 1
+        later = 0.0 if episode.end == "terminated" or stop == start else float(given[stop - 1])
+        for t in reversed(range(start, stop)):
+            expected[t] = later = float(episode.rewards[t + 1 - start]) + GAMMA * later
+        start = stop + 1
+    np.testing.assert_allclose(columns_of(path)["return"], expected[order], rtol=1e-12, atol=1e-12)
+
+
 def marked(of_env: list[list[Episode]]) -> dict[str, np.ndarray]:
     """The flags of RLDS, as Dreamer and DrQ have them."""
     columns, _ = rows_of(of_env, takes_turns=False)

@@ -71,9 +71,14 @@ def _stands_in_a_row(where: BoolArray) -> bool:
     return 2 * int(np.count_nonzero(flat[1:] & flat[:-1])) >= max(int(np.count_nonzero(flat)), 1)
 
 
-def likely_number(values: Array) -> str:
-    """Of numbers that are not all 0 and 1, the one that may be an end: 1 beside what is less, or the rarest."""
-    distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+def likely_number(values: Array) -> str | None:
+    """Of numbers that are not all 0 and 1, the one that may be an end: 1 beside what is less, or the rarest.
+
+    None where some are infinite: that is no code for anything.
+    """
+    if not np.isfinite(values).all():
+        return None
+    distinct, counts = np.unique(values, return_counts=True)
     is_one = 1 in distinct and distinct[-1] == 1
     return "1" if is_one else _number_text(distinct[::-1][np.argmin(counts[::-1])].item())
 
