@@ -287,11 +287,12 @@ def _refuse(
 ) -> None:
     step = int(np.argmax(doubled))
     if steps[step] == steps[step + 1]:
+        last = "" if _RUNS_ON in way_out else "; or pass `--step-column none` if it does not count steps"
         raise DataError(
             f"`{name}` is {steps[step]} twice in one trajectory, the second time at "
             f"{locate(step + 1)} of `{path}`; {int(doubled.sum()):,} such in all",
             hint=f"{way_out}rows are repeated, or several environments stand in one file: name what tells them apart "
-            "with `--env-column` or `--episode-column`; or pass `--step-column none` if it does not count steps",
+            f"with `--env-column` or `--episode-column`{last}",
         )
     last = "" if _RUNS_ON in way_out else f"; or {_RUNS_ON}"
     raise DataError(

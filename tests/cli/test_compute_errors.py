@@ -282,6 +282,23 @@ def test_a_flag_that_is_infinite(fails, tmp_path, cells):
     assert "stands for an end" not in text
 
 
+def test_the_same_way_out_is_told_once(fails, tmp_path):
+    """One id throughout, and a counter that begins anew without an end."""
+    path = tmp_path / "r.parquet"
+    steps = np.array([0, 1, 2, 3, 0, 1, 2, 0, 1, 2])
+    ended = np.arange(10) == 9
+    table = {
+        "reward": np.ones(10),
+        "value": np.ones(10),
+        "terminated": ended,
+        "episode": steps * 0,
+        "t": steps,
+    }
+    pq.write_table(pa.table(table), path)
+    text = fails(path, code=3, says="`t` is 0 twice in one trajectory", hints="--env-column")
+    assert text.count("--step-column none") == 1
+
+
 def test_a_column_of_words(fails, tmp_path):
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({"reward": ["a", "b"], "value": [0.0, 0.0], "done": [False, True]}), path)
