@@ -234,6 +234,8 @@ _END_WORDS = word_set(
 _WEAK_END_WORDS = word_set("last final first start starts begin begins new continue continues mask masks")
 #: Words of columns that say which steps count.
 _MASK_WORDS = word_set("mask masks masked valid valids validity invalid pad pads padded padding filler")
+#: Words beside those of columns that say which part of a data set an episode is of.
+_PART_WORDS = word_set("split splits train training test tests validation val eval holdout fold")
 #: Abbreviations in use, as a whole name.
 _SHORT_NAMES = word_set("d dn ds dw nd tm tr fin stop")
 #: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
@@ -279,8 +281,9 @@ def suggests_end(name: str) -> bool:
 
 
 def suggests_mask(name: str) -> bool:
-    """Whether a name speaks of steps that count, or of such as do not."""
-    return bool(all_words_of(name) & _MASK_WORDS)
+    """Whether a name speaks of steps that count, or of such as do not; not of parts of a data set."""
+    words = all_words_of(name)
+    return bool(words & _MASK_WORDS and not words & _PART_WORDS)
 
 
 def is_something_else(name: str) -> bool:

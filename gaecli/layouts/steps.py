@@ -274,7 +274,7 @@ def way_out(name: str, steps: Steps, moved: Steps, same: BoolArray, roles: Roles
     if not flags.endswith("start"):  # a step that falls tells of rows in reverse order
         return ""
     before, behind = moved.numbers[:-1], moved.numbers[1:]
-    if (~same & (behind > before) & (before != number)).any():
+    if not has_ids and (~same & (behind > before) & (before != number)).any():
         return f"{_RUNS_ON}, as from one rollout to the next; else "
     return f"{use_of_counter(name, (f'--episode-column none {flags}' if has_ids else flags, number))}; else "
 

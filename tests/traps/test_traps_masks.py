@@ -268,3 +268,16 @@ def test_beside_known_ends_it_is_told(tmp_path):
     assert told(mask_column="none") == told(mask_column="valid") == []
     gaecli.compute(path, layout="batch-major", mask_column="valid", gamma=1.0, lam=1.0)
     assert np.load(path)["advantage"][:, :3].tolist() == [WANTED] * 2
+
+
+def test_which_part_of_a_data_set_an_episode_is_of_is_no_mask(tmp_path):
+    episode = np.repeat(np.arange(6), 4)
+    cells = {
+        "reward": episode * 0.5,
+        "value": episode * 0.25,
+        "episode_id": episode,
+        "done": np.arange(24) % 4 == 3,
+    }
+    pq.write_table(pa.table(cells | {"split_valid": episode % 3 == 0}), tmp_path / "r.parquet")
+    notes = gaecli.compute(tmp_path / "r.parquet", dry_run=True).warnings
+    assert "unused-flag" not in [note.code for note in notes]

@@ -60,6 +60,7 @@ def test_they_are_told_and_right_once_the_order_is_named(tmp_path, name, blocks)
     {
         "not of rows in order": ("global_step", TIMES),
         "nor of times that some rows share": ("global_step", TIMES // 2),
+        "nor of ranks, which number rows as well": ("rank", RNG.permutation(ENVS.size)),
         "nor of what is no time": ("hit_points", np.concatenate([RNG.permutation(NUM_TIMES)] * NUM_ENVS)),
     }.values(),
 )

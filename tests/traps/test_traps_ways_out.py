@@ -6,6 +6,7 @@ import re
 import shlex
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from traps.passed_over import notes_of, plain_gae, write
@@ -138,3 +139,13 @@ def test_a_path_that_ends_as_a_role_is_called_is_named_first(tmp_path, names, co
     with pytest.raises(gaecli.UsageError) as error:
         gaecli.compute(path)
     assert commands(error.value.hint) == [command]
+
+
+def test_one_id_throughout_whose_steps_begin_anew_leads_to_the_steps(tmp_path):
+    """A flag on the last row alone made it a counter of rollouts, as rows were looked at in the order of steps."""
+    steps = np.tile(np.arange(5), 3)
+    columns = {"reward": steps * 1.0, "value": steps * 0.5, "episode_id": steps * 0, "t": steps}
+    pq.write_table(pa.table(columns | {"terminated": np.arange(15) == 14}), tmp_path / "r.parquet")
+    with pytest.raises(gaecli.DataError, match="`t` is 0 twice") as refused:
+        gaecli.compute(tmp_path / "r.parquet")
+    assert refused.value.hint.startswith("pass `--episode-column none --done-column t=0 --done-at start`")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
+from gaecli.names import word_set, words_of
 from gaecli.records import dataclass
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
@@ -27,6 +28,8 @@ _SINCE_1970, _FEWEST_EVEN_ROWS = 1e8, 16
 #: Of the distances of a clock so many are at most so much longer than the usual one.
 _EVEN_SHARE, _EVEN_DISTANCE = 0.95, 2.0
 _FIRST_ROWS = 1 << 10
+#: Words of numbers that go up by what a row is worth, or by where a program keeps it.
+_OTHERS = word_set("rank ranks ranking tree priority priorities price score")
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def scattered(
         silence: the flag that says so.
     """
     found = [block for block in blocks if block is not None]
-    if not found or len(found) < len(blocks):
+    if not found or len(found) < len(blocks) or not _OTHERS.isdisjoint(words_of(name)):
         return None
     rows, pairs, rises, falls = (
         sum(getattr(block, what) for block in found) for what in ("rows", "pairs", "rises", "falls")
