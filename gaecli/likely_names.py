@@ -48,7 +48,7 @@ def likely_group(file: RolloutFile) -> str | None:
     there = {name.lower(): name for name in names_in(file)}
     known = [there[name] for name in GROUP_NAMES if name in there]
     found = next((name for name in known if says_anything(file.find(name))), None)
-    if found is not None or not _has_responses(file):
+    if found is not None or not (_has_responses(file) or _has_prompts(file)):
         return found
     wanted = [name for name in file.columns if _is_about(name, _GROUP_WORDS)]
     return next((name for name in wanted if _tells_groups(file.columns[name])), None)
@@ -111,10 +111,16 @@ def has_lists_of_responses(file: RolloutFile) -> bool:
 
 
 def _has_responses(file: RolloutFile) -> bool:
-    """Or what they are responses to."""
     return any(
-        (_is_text(info) or info.has_whole_cells)
-        and (_names_responses(name) or (_is_about(name, _PROMPT_WORDS) and not info.is_list))
+        (_is_text(info) or info.has_whole_cells) and _names_responses(name)
+        for name, info in file.columns.items()
+    )
+
+
+def _has_prompts(file: RolloutFile) -> bool:
+    """Texts of what was asked, one a row."""
+    return any(
+        (_is_text(info) or info.has_whole_cells) and not info.is_list and _is_about(name, _PROMPT_WORDS)
         for name, info in file.columns.items()
     )
 
