@@ -53,8 +53,7 @@ def _hand_on(
     if block.stream_ends is None or not block.num_steps:
         return
     stops = np.unique(np.append(block.stream_ends, block.num_steps - 1))
-    starts = np.concatenate(([0], stops[:-1] + 1))
-    kept = np.maximum.accumulate(np.where(mask, np.arange(len(mask)), -1))[stops]
+    starts, kept = _starts(stops), _last_kept(mask)[stops]
     is_behind = (kept >= starts) & ~np.isnan(next_values[stops])
     stops, kept = stops[is_behind], kept[is_behind]
     counts = np.concatenate(([0], np.cumsum(~np.isnan(next_values))))
@@ -67,10 +66,21 @@ def _hand_on(
 
 def _is_of_the_row(next_values: Array, last: IndexArray) -> BoolArray:
     """[trajectories] whether the last slot alone has a next value: one for the whole row, as `last_value` is."""
-    starts = np.concatenate((last[:1] * 0, last[:-1] + 1))
+    starts = _starts(last)
     is_given = ~np.isnan(next_values)
     is_alone: BoolArray = np.add.reduceat(is_given.astype(np.int64), starts) == 1
     return is_alone & is_given[last]
+
+
+def _starts(last: IndexArray) -> IndexArray:
+    """The first slots of runs of which these are the last ones, one after the other from slot 0 on."""
+    return np.concatenate((last[:1] * 0, last[:-1] + 1))
+
+
+def _last_kept(mask: BoolArray) -> IndexArray:
+    """[N] the last slot up to each one that is a step; -1 before all of them."""
+    found: IndexArray = np.maximum.accumulate(np.where(mask, np.arange(len(mask)), -1))
+    return found
 
 
 def _nowhere(trajectory: IndexArray) -> FloatArray:
@@ -79,7 +89,7 @@ def _nowhere(trajectory: IndexArray) -> FloatArray:
 
 def _before_padding(values: Array, next_values: Array, mask: BoolArray, last: IndexArray) -> IndexArray:
     """The last slots that are none of padding: before masked ones that all hold what the very last one does."""
-    starts = np.concatenate((last[:1] * 0, last[:-1] + 1))
+    starts = _starts(last)
     owners = last[np.searchsorted(last, np.arange(len(mask))).clip(max=len(last) - 1)]
     is_alike = ~mask & (values == values[owners]) & (next_values == next_values[owners])
     lengths = trailing(is_alike, starts, last)
@@ -93,9 +103,8 @@ def _before_padding(values: Array, next_values: Array, mask: BoolArray, last: In
 def _num_masked(
     block: Block, next_values: Array, mask: BoolArray, last: IndexArray, sources: IndexArray
 ) -> int:
-    kept = np.where(mask, np.arange(len(mask)), -1)
-    last_kept = np.maximum.accumulate(kept)[last]
-    starts = np.concatenate((last[:1] * 0, last[:-1] + 1))
+    last_kept = _last_kept(mask)[last]
+    starts = _starts(last)
     ended = np.concatenate(([0], np.cumsum(block.terminated)))
     is_open = (ended[last + 1] == ended[starts]) & (last_kept >= starts)
     here, there = next_values[sources], next_values[last_kept]

@@ -170,17 +170,21 @@ def scattered(
     is_clock = all(block.is_clock for block in found) and rows >= max(block.fewest for block in found)
     if not (is_clock or _are_dense(found, rows)):
         return None
-    repair = f"pass `--step-column {word(name)}` to take them in its order"
-    if is_text:
-        repair = f"write the rows in the order of `{word(name)}`, or it as a timestamp for `--step-column`"
     return WarningNote(
         "unused-id",
         f"`{name}`, which no role uses, goes up at {rises:,} and down at {falls:,} of {pairs:,} steps to the next "
         f"row of `{path}`, as if the rows stood in another order than they were recorded in",
         path,
         falls,
-        hint=f"{repair}; `{silence} none` to leave them",
+        hint=f"{in_order_of(name, is_text=is_text)}; `{silence} none` to leave them",
     )
+
+
+def in_order_of(name: str, *, is_text: bool) -> str:
+    """How rows come into the order of a column; `is_text`: of dates, which order nothing as they are."""
+    if is_text:
+        return f"write the rows in the order of `{word(name)}`, or it as a timestamp for `--step-column`"
+    return f"pass `--step-column {word(name)}` to take them in its order"
 
 
 def _are_dense(found: Sequence[ScatterFacts], rows: int) -> bool:

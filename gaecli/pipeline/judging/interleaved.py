@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gaecli.layouts.evidence.interleaved import TurnFacts, takes_turns
+from gaecli.layouts.evidence.scattered import in_order_of
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
@@ -54,16 +55,13 @@ def _sum_of(counts: Sequence[int | None]) -> int | None:
 def _reversed(name: str, path: str, num_rows: int, is_text: bool) -> WarningNote | None:
     if num_rows < _FEWEST_FALLING:
         return None
-    repair = f"pass `--step-column {word(name)}` to take them in its order"
-    if is_text:
-        repair = f"write the rows in the order of `{word(name)}`, or it as a timestamp for `--step-column`"
     return WarningNote(
         "unused-id",
         f"`{name}`, which no role uses, falls from row to row in all {num_rows:,} rows of `{path}`, as if they stood "
         "in reverse order",
         path,
         num_rows,
-        hint=f"{repair}; `--episode-column none` to leave them",
+        hint=f"{in_order_of(name, is_text=is_text)}; `--episode-column none` to leave them",
     )
 
 
